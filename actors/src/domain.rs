@@ -1,0 +1,4 @@
+//! Newtypes and rules, without I/O.
+
+pub mod failure;
+pub mod secret;

@@ -1,0 +1,13 @@
+//! The actors of Casewire.
+//!
+//! Everything behind the HTTP edge lives here: who may call (tokens), what X sent (intake),
+//! what is to be delivered (outbox) and the delivery itself, one supervised actor for each
+//! ServiceNow instance and one for each X account. The edge sends messages through
+//! [`kernel`] and awaits typed replies; it sees neither SQL nor a client.
+
+pub mod classify;
+pub mod domain;
+pub mod kernel;
+pub mod net;
+pub mod servicenow;
+pub mod x;
