@@ -5,9 +5,15 @@
 //! ServiceNow instance and one for each X account. The edge sends messages through
 //! [`kernel`] and awaits typed replies; it sees neither SQL nor a client.
 
+#[macro_use]
+mod store;
+
 pub mod classify;
 pub mod domain;
+pub mod hub;
 pub mod kernel;
+pub mod metrics;
 pub mod net;
 pub mod servicenow;
+mod writer;
 pub mod x;

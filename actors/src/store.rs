@@ -1,0 +1,241 @@
+//! The store: SQLite inside for one machine, PostgreSQL when that is outgrown.
+//!
+//! Every statement is a named constant, written once for both databases; where they must differ it is
+//! a pair under one name. Reads go through [`Db`] directly; writes go through the
+//! [`Writer`](crate::writer::Writer), which commits those that wait at the same moment together.
+//! Nothing outside this crate sees any of it.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool};
+
+#[macro_use]
+mod dialect;
+
+pub(crate) mod accounts;
+pub(crate) mod conversations;
+pub(crate) mod deliveries;
+pub(crate) mod instances;
+pub(crate) mod lanes;
+pub(crate) mod tokens;
+pub(crate) mod users;
+
+#[cfg(test)]
+mod suite;
+
+pub(crate) use dialect::Sql;
+
+/// Why the store did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached, is full or too busy. Nothing was stored; try again later.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// A value that must be unique stands in another row already.
+    #[error("a row with the same unique value exists")]
+    Duplicate,
+    /// A row that this one belongs to is gone.
+    #[error("a row that this one belongs to does not exist any more")]
+    Orphan,
+    /// The database refused the statement: a bug here, or a schema that is not this program's.
+    #[error("the database refused a statement: {0}")]
+    Refused(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let Some(refusal) = error.as_database_error() else { return Self::Unavailable(error.to_string()) };
+        if refusal.is_unique_violation() {
+            return Self::Duplicate;
+        }
+        if refusal.is_foreign_key_violation() {
+            return Self::Orphan;
+        }
+        match refusal.code().as_deref() {
+            // SQLite: busy, locked, I/O error, full, cannot open. PostgreSQL: connection, resources,
+            // operator intervention, system error, serialization failure, read-only transaction.
+            Some("5" | "6" | "10" | "13" | "14" | "517" | "261" | "778" | "25006") => {
+                Self::Unavailable(refusal.message().to_owned())
+            }
+            Some(code) if is_transient_postgres(code) => Self::Unavailable(refusal.message().to_owned()),
+            _ => Self::Refused(refusal.message().to_owned()),
+        }
+    }
+}
+
+fn is_transient_postgres(code: &str) -> bool {
+    code.len() == 5 && ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+}
+
+/// The database, for reading. Clones share their connections.
+#[derive(Clone)]
+pub(crate) enum Db {
+    /// The embedded database.
+    Sqlite(SqliteDb),
+    /// A server.
+    Postgres(PgPool),
+}
+
+/// An embedded database: many readers, one writer.
+#[derive(Clone)]
+pub(crate) struct SqliteDb {
+    pub(crate) reads: SqlitePool,
+    pub(crate) writes: SqlitePool,
+}
+
+/// A connection inside a transaction of the writer.
+pub(crate) enum Conn<'c> {
+    /// To the embedded database.
+    Sqlite(&'c mut SqliteConnection),
+    /// To a server.
+    Postgres(&'c mut PgConnection),
+}
+
+/// How the schema stands against this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaState {
+    /// All migrations are applied.
+    Current,
+    /// So many are missing.
+    Behind(usize),
+    /// It was made by a newer version of this program.
+    Ahead,
+}
+
+static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
+static POSTGRES_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/postgres");
+
+impl Db {
+    /// Opens the database; makes an embedded one that does not exist.
+    ///
+    /// The embedded one is opened for durability: write-ahead log, `synchronous=FULL` (a commit is on
+    /// disk when it returns), foreign keys enforced, a busy time-out for commands that run beside.
+    pub(crate) async fn connect(url: &str) -> Result<Self, StoreError> {
+        if url.starts_with("sqlite:") { Self::connect_sqlite(url).await } else { Self::connect_postgres(url).await }
+    }
+
+    async fn connect_sqlite(url: &str) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::from_str(url)
+            .map_err(|error| StoreError::Refused(format!("database.url is not usable: {error}")))?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5))
+            .pragma("cache_size", "-8000")
+            .pragma("journal_size_limit", "67108864");
+        let writes = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone())
+            .await?;
+        let reads = SqlitePoolOptions::new()
+            .max_connections(3)
+            .min_connections(1)
+            .test_before_acquire(false)
+            .connect_with(options.pragma("query_only", "ON"))
+            .await?;
+        Ok(Self::Sqlite(SqliteDb { reads, writes }))
+    }
+
+    async fn connect_postgres(url: &str) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| StoreError::Refused("database.url is not a usable postgres:// address".to_owned()))?
+            .application_name("casewire");
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_with(options)
+            .await?;
+        Ok(Self::Postgres(pool))
+    }
+
+    /// Whether this is the embedded database.
+    pub(crate) fn is_embedded(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
+    /// Applies the missing migrations. Returns how many there were. Safe from several processes at once.
+    pub(crate) async fn migrate(&self) -> Result<usize, StoreError> {
+        let missing = match self.schema().await? {
+            SchemaState::Current => return Ok(0),
+            SchemaState::Behind(missing) => missing,
+            SchemaState::Ahead => {
+                let text = "the schema is newer than this program; run a newer casewire";
+                return Err(StoreError::Refused(text.to_owned()));
+            }
+        };
+        let migrated = match self {
+            Self::Sqlite(db) => {
+                // Two processes may start on a new file at the same moment: the lock makes one wait.
+                let mut conn = db.writes.acquire().await?;
+                sqlx::query("BEGIN IMMEDIATE").execute(&mut *conn).await?;
+                sqlx::query("COMMIT").execute(&mut *conn).await?;
+                SQLITE_MIGRATIONS.run(&mut *conn).await
+            }
+            Self::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
+        };
+        match migrated {
+            Ok(()) => Ok(missing),
+            Err(MigrateError::Execute(error)) => {
+                // Another process may have been faster.
+                if self.schema().await? == SchemaState::Current { Ok(0) } else { Err(error.into()) }
+            }
+            Err(error) => {
+                if self.schema().await? == SchemaState::Current {
+                    return Ok(0);
+                }
+                Err(StoreError::Refused(format!("migration failed: {error}")))
+            }
+        }
+    }
+
+    /// Compares the schema with this program's migrations.
+    pub(crate) async fn schema(&self) -> Result<SchemaState, StoreError> {
+        let known = if self.is_embedded() { &SQLITE_MIGRATIONS } else { &POSTGRES_MIGRATIONS };
+        let has_table: i64 = match self {
+            Self::Sqlite(db) => {
+                sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
+                    .fetch_one(&db.writes)
+                    .await?
+            }
+            Self::Postgres(pool) => {
+                sqlx::query_scalar("SELECT COUNT(*) FROM pg_tables WHERE tablename = '_sqlx_migrations' AND schemaname = current_schema()")
+                    .fetch_one(pool)
+                    .await?
+            }
+        };
+        if has_table == 0 {
+            return Ok(SchemaState::Behind(known.iter().count()));
+        }
+        let applied: Vec<i64> = match self {
+            Self::Sqlite(db) => {
+                sqlx::query_scalar("SELECT version FROM _sqlx_migrations").fetch_all(&db.writes).await?
+            }
+            Self::Postgres(pool) => {
+                sqlx::query_scalar("SELECT version FROM _sqlx_migrations").fetch_all(pool).await?
+            }
+        };
+        if applied.iter().any(|&version| known.iter().all(|migration| migration.version != version)) {
+            return Ok(SchemaState::Ahead);
+        }
+        let n_missing = known.iter().filter(|migration| !applied.contains(&migration.version)).count();
+        Ok(if n_missing == 0 { SchemaState::Current } else { SchemaState::Behind(n_missing) })
+    }
+
+    /// Ends all connections, after what they are doing.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite(db) => {
+                db.reads.close().await;
+                db.writes.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}

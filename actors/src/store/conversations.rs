@@ -1,0 +1,110 @@
+//! Conversations: what the hub knows of a customer of a linked account, and its cases.
+
+use serde::Serialize;
+use sqlx::FromRow;
+
+use super::deliveries::to_json;
+use super::{Conn, Db, StoreError};
+
+statements! {
+    GET = "SELECT account_id, customer_id, handle, name, instance_id, customer_sys_id, case_sys_id, case_number, episode, case_open_at, last_post_id, last_channel FROM conversations WHERE account_id = $1 AND customer_id = $2";
+    SAVE = sqlite "INSERT INTO conversations (account_id, customer_id, handle, name, instance_id, customer_sys_id, case_sys_id, case_number, episode, case_open_at, last_post_id, last_channel)
+        SELECT value->>'account_id', value->>'customer_id', value->>'handle', value->>'name', value->>'instance_id', value->>'customer_sys_id', value->>'case_sys_id', value->>'case_number', value->>'episode', value->>'case_open_at', value->>'last_post_id', value->>'last_channel'
+        FROM json_each($1) WHERE true
+        ON CONFLICT (account_id, customer_id) DO UPDATE SET handle = excluded.handle, name = excluded.name, instance_id = excluded.instance_id, customer_sys_id = excluded.customer_sys_id, case_sys_id = excluded.case_sys_id, case_number = excluded.case_number, episode = excluded.episode, case_open_at = excluded.case_open_at, last_post_id = excluded.last_post_id, last_channel = excluded.last_channel"
+        postgres "INSERT INTO conversations (account_id, customer_id, handle, name, instance_id, customer_sys_id, case_sys_id, case_number, episode, case_open_at, last_post_id, last_channel)
+        SELECT account_id, customer_id, handle, name, instance_id, customer_sys_id, case_sys_id, case_number, episode, case_open_at, last_post_id, last_channel
+        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (account_id TEXT, customer_id TEXT, handle TEXT, name TEXT, instance_id TEXT, customer_sys_id TEXT, case_sys_id TEXT, case_number TEXT, episode BIGINT, case_open_at BIGINT, last_post_id TEXT, last_channel TEXT)
+        ON CONFLICT (account_id, customer_id) DO UPDATE SET handle = excluded.handle, name = excluded.name, instance_id = excluded.instance_id, customer_sys_id = excluded.customer_sys_id, case_sys_id = excluded.case_sys_id, case_number = excluded.case_number, episode = excluded.episode, case_open_at = excluded.case_open_at, last_post_id = excluded.last_post_id, last_channel = excluded.last_channel";
+    SAVE_CASES = sqlite "INSERT INTO cases (instance_id, sys_id, account_id, customer_id, number)
+        SELECT value->>'instance_id', value->>'case_sys_id', value->>'account_id', value->>'customer_id', value->>'case_number'
+        FROM json_each($1) WHERE value->>'case_sys_id' IS NOT NULL AND value->>'instance_id' IS NOT NULL
+        ON CONFLICT (sys_id, instance_id) DO NOTHING"
+        postgres "INSERT INTO cases (instance_id, sys_id, account_id, customer_id, number)
+        SELECT instance_id, case_sys_id, account_id, customer_id, case_number
+        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (account_id TEXT, customer_id TEXT, instance_id TEXT, case_sys_id TEXT, case_number TEXT)
+        WHERE case_sys_id IS NOT NULL AND instance_id IS NOT NULL
+        ON CONFLICT (sys_id, instance_id) DO NOTHING";
+    BY_CASE = "SELECT cases.account_id, cases.customer_id FROM cases JOIN accounts ON accounts.id = cases.account_id WHERE cases.sys_id = $1 AND accounts.user_id = $2 LIMIT 1";
+    BY_CUSTOMER = "SELECT conversations.account_id, conversations.customer_id FROM conversations JOIN accounts ON accounts.id = conversations.account_id
+        WHERE conversations.customer_sys_id = $1 AND accounts.user_id = $2 ORDER BY COALESCE(conversations.case_open_at, 0) DESC LIMIT 1";
+}
+
+/// A linked account and a customer, as far as they are known.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub(crate) struct Conversation {
+    pub(crate) account_id: String,
+    pub(crate) customer_id: String,
+    pub(crate) handle: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) instance_id: Option<String>,
+    pub(crate) customer_sys_id: Option<String>,
+    pub(crate) case_sys_id: Option<String>,
+    pub(crate) case_number: Option<String>,
+    pub(crate) episode: i64,
+    pub(crate) case_open_at: Option<i64>,
+    pub(crate) last_post_id: Option<String>,
+    pub(crate) last_channel: Option<String>,
+}
+
+impl Conversation {
+    /// One of which nothing is known yet.
+    pub(crate) fn new(account_id: &str, customer_id: &str) -> Self {
+        Self {
+            account_id: account_id.to_owned(),
+            customer_id: customer_id.to_owned(),
+            handle: None,
+            name: None,
+            instance_id: None,
+            customer_sys_id: None,
+            case_sys_id: None,
+            case_number: None,
+            episode: 1,
+            case_open_at: None,
+            last_post_id: None,
+            last_channel: None,
+        }
+    }
+}
+
+/// Who stands behind a record on the ServiceNow side: (account id, X user id of the customer).
+pub(crate) type Party = (String, String);
+
+/// What is known of a customer of an account.
+pub(crate) async fn get(db: &Db, account_id: &str, customer_id: &str) -> Result<Option<Conversation>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(GET))
+        .bind(account_id)
+        .bind(customer_id)
+        .fetch_optional(pool)
+        .await)?)
+}
+
+/// Stores what is known of conversations, each at most once, and their cases.
+pub(super) async fn save(conn: &mut Conn<'_>, conversations: &[&Conversation]) -> Result<(), StoreError> {
+    if conversations.is_empty() {
+        return Ok(());
+    }
+    let json = to_json(&conversations)?;
+    for statement in [SAVE, SAVE_CASES] {
+        on_conn!(conn, |conn, sql| sqlx::query(sql(statement)).bind(&json).execute(&mut **conn).await.map(drop))?;
+    }
+    Ok(())
+}
+
+/// Whose case this is, among the accounts of a user.
+pub(crate) async fn by_case(db: &Db, user_id: &str, case_sys_id: &str) -> Result<Option<Party>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(BY_CASE))
+        .bind(case_sys_id)
+        .bind(user_id)
+        .fetch_optional(pool)
+        .await)?)
+}
+
+/// Whose customer record this is, among the accounts of a user: the conversation last seen open.
+pub(crate) async fn by_customer(db: &Db, user_id: &str, sys_id: &str) -> Result<Option<Party>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(BY_CUSTOMER))
+        .bind(sys_id)
+        .bind(user_id)
+        .fetch_optional(pool)
+        .await)?)
+}

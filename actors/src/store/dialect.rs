@@ -1,0 +1,57 @@
+//! One text for two databases: named statements, and one body run against whichever is configured.
+
+/// A statement under one name: the same text on both databases, or a pair.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sql {
+    pub(crate) sqlite: &'static str,
+    pub(crate) postgres: &'static str,
+}
+
+/// Names statements, and lists them in `ALL`, so that a test can prepare each one on both databases.
+///
+/// `NAME = "text";` for both, `NAME = sqlite "text" postgres "text";` where they must differ.
+macro_rules! statements {
+    ($($name:ident = $(sqlite $sqlite:literal postgres $postgres:literal)? $($both:literal)?;)*) => {
+        $(const $name: $crate::store::Sql = $crate::store::Sql {
+            sqlite: concat!($($sqlite)? $($both)?),
+            postgres: concat!($($postgres)? $($both)?),
+        };)*
+        /// Every statement of this module, by name.
+        #[cfg(test)]
+        pub(crate) const ALL: &[(&str, $crate::store::Sql)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+/// Runs one body against the database that is configured: `$pool` is its pool for reading, and
+/// `$sql(NAME)` picks the text of a statement.
+macro_rules! on_db {
+    ($db:expr, |$pool:ident, $sql:ident| $body:expr) => {
+        match $db {
+            $crate::store::Db::Sqlite(db) => {
+                let $pool = &db.reads;
+                let $sql = |sql: $crate::store::Sql| sql.sqlite;
+                $body
+            }
+            $crate::store::Db::Postgres($pool) => {
+                let $sql = |sql: $crate::store::Sql| sql.postgres;
+                $body
+            }
+        }
+    };
+}
+
+/// Runs one body on a connection of the writer: pass `&mut **$conn` to sqlx.
+macro_rules! on_conn {
+    ($conns:expr, |$conn:ident, $sql:ident| $body:expr) => {
+        match $conns {
+            $crate::store::Conn::Sqlite($conn) => {
+                let $sql = |sql: $crate::store::Sql| sql.sqlite;
+                $body
+            }
+            $crate::store::Conn::Postgres($conn) => {
+                let $sql = |sql: $crate::store::Sql| sql.postgres;
+                $body
+            }
+        }
+    };
+}

@@ -1,0 +1,126 @@
+//! Lanes: what may be worked on now, and the two writes of every attempt.
+
+use serde::Serialize;
+
+use super::conversations::{self, Conversation};
+use super::deliveries::to_json;
+use super::{Conn, Db, StoreError};
+
+statements! {
+    READY = "SELECT id FROM lanes WHERE target_id = $1 AND ready_at <= $2 ORDER BY ready_at LIMIT $3";
+    NEXT_READY = "SELECT MIN(ready_at) FROM lanes WHERE target_id = $1 AND ready_at > $2";
+    READY_TARGETS = "SELECT DISTINCT direction, target_id FROM lanes WHERE ready_at <= $1";
+    BEGIN = sqlite "UPDATE deliveries SET status = 'sending', journal = r.value->>'journal', begun_at = COALESCE(begun_at, r.value->>'at')
+        FROM json_each($1) AS r WHERE deliveries.id = r.value->>'id'"
+        postgres "UPDATE deliveries SET status = 'sending', journal = r.journal, begun_at = COALESCE(deliveries.begun_at, r.at)
+        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, journal TEXT, at BIGINT) WHERE deliveries.id = r.id";
+    SETTLE = sqlite "UPDATE deliveries SET status = r.value->>'status', journal = r.value->>'journal', begun_at = COALESCE(begun_at, r.value->>'at'), attempts = r.value->>'attempts',
+        next_attempt_at = r.value->>'next_attempt_at', error_class = r.value->>'error_class', error_detail = r.value->>'error_detail',
+        message_id = COALESCE(r.value->>'message_id', message_id), case_sys_id = COALESCE(r.value->>'case_sys_id', case_sys_id), case_number = COALESCE(r.value->>'case_number', case_number),
+        delivered_at = r.value->>'delivered_at'
+        FROM json_each($1) AS r WHERE deliveries.id = r.value->>'id'"
+        postgres "UPDATE deliveries SET status = r.status, journal = r.journal, begun_at = COALESCE(deliveries.begun_at, r.at), attempts = r.attempts,
+        next_attempt_at = r.next_attempt_at, error_class = r.error_class, error_detail = r.error_detail,
+        message_id = COALESCE(r.message_id, deliveries.message_id), case_sys_id = COALESCE(r.case_sys_id, deliveries.case_sys_id), case_number = COALESCE(r.case_number, deliveries.case_number),
+        delivered_at = r.delivered_at
+        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, status TEXT, journal TEXT, at BIGINT, attempts BIGINT, next_attempt_at BIGINT, error_class TEXT, error_detail TEXT, message_id TEXT, case_sys_id TEXT, case_number TEXT, delivered_at BIGINT)
+        WHERE deliveries.id = r.id";
+    SETTLE_LANES = sqlite "UPDATE lanes SET n_pending = n_pending - (r.value->>'n_done'),
+        ready_at = CASE WHEN n_pending - (r.value->>'n_done') <= 0 THEN NULL ELSE r.value->>'lane_ready_at' END
+        FROM json_each($1) AS r WHERE lanes.id = r.value->>'lane_id'"
+        postgres "UPDATE lanes SET n_pending = n_pending - r.n_done,
+        ready_at = CASE WHEN n_pending - r.n_done <= 0 THEN NULL ELSE r.lane_ready_at END
+        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (lane_id TEXT, n_done BIGINT, lane_ready_at BIGINT) WHERE lanes.id = r.lane_id";
+    ADD_ATTEMPTS = sqlite "INSERT INTO attempts (delivery_id, n, at, http_status, error_class, error_detail, duration_ms)
+        SELECT r.value->>'id', (SELECT COUNT(*) + 1 FROM attempts WHERE delivery_id = r.value->>'id'), r.value->>'at', r.value->>'http_status', r.value->>'error_class', r.value->>'error_detail', r.value->>'duration_ms'
+        FROM json_each($1) AS r JOIN deliveries ON deliveries.id = r.value->>'id' WHERE true"
+        postgres "INSERT INTO attempts (delivery_id, n, at, http_status, error_class, error_detail, duration_ms)
+        SELECT r.id, (SELECT COUNT(*) + 1 FROM attempts WHERE delivery_id = r.id), r.at, r.http_status, r.error_class, r.error_detail, r.duration_ms
+        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, at BIGINT, http_status BIGINT, error_class TEXT, error_detail TEXT, duration_ms BIGINT) JOIN deliveries ON deliveries.id = r.id";
+}
+
+/// The intent to make a call that is not idempotent: stored before the call starts.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Begin {
+    pub(crate) id: String,
+    /// What is about to be done, in JSON.
+    pub(crate) journal: String,
+    pub(crate) at: i64,
+    /// What the steps before this one found out.
+    #[serde(skip)]
+    pub(crate) conversation: Option<Conversation>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Settle {
+    pub(crate) id: String,
+    pub(crate) lane_id: String,
+    pub(crate) status: &'static str,
+    /// What may have been done and must be looked up before it is repeated; `None` when nothing.
+    pub(crate) journal: Option<String>,
+    pub(crate) at: i64,
+    pub(crate) duration_ms: i64,
+    pub(crate) attempts: i64,
+    pub(crate) http_status: Option<i64>,
+    pub(crate) next_attempt_at: Option<i64>,
+    pub(crate) error_class: Option<&'static str>,
+    pub(crate) error_detail: Option<String>,
+    pub(crate) message_id: Option<String>,
+    pub(crate) case_sys_id: Option<String>,
+    pub(crate) case_number: Option<String>,
+    pub(crate) delivered_at: Option<i64>,
+    /// 1 when the delivery ended, 0 while it stays pending.
+    pub(crate) n_done: i64,
+    /// When the lane may be worked on again, if anything is left in it.
+    pub(crate) lane_ready_at: i64,
+    #[serde(skip)]
+    pub(crate) conversation: Option<Conversation>,
+}
+
+/// Stores intents.
+pub(crate) async fn begin(conn: &mut Conn<'_>, begins: &[Begin]) -> Result<(), StoreError> {
+    let json = to_json(&begins)?;
+    on_conn!(conn, |conn, sql| sqlx::query(sql(BEGIN)).bind(&json).execute(&mut **conn).await.map(drop))?;
+    let seen: Vec<&Conversation> = begins.iter().filter_map(|begin| begin.conversation.as_ref()).collect();
+    conversations::save(conn, &seen).await
+}
+
+/// Stores outcomes, the attempts themselves, and when their lanes go on.
+pub(crate) async fn settle(conn: &mut Conn<'_>, settles: &[Settle]) -> Result<(), StoreError> {
+    let json = to_json(&settles)?;
+    for statement in [SETTLE, SETTLE_LANES, ADD_ATTEMPTS] {
+        on_conn!(conn, |conn, sql| sqlx::query(sql(statement)).bind(&json).execute(&mut **conn).await.map(drop))?;
+    }
+    let seen: Vec<&Conversation> = settles.iter().filter_map(|settle| settle.conversation.as_ref()).collect();
+    conversations::save(conn, &seen).await
+}
+
+/// Ids of the lanes of an instance or account that may be worked on now, the longest waiting first.
+pub(crate) async fn ready(
+    db: &Db,
+    target_id: &str,
+    now_ms: i64,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(READY))
+        .bind(target_id)
+        .bind(now_ms)
+        .bind(limit)
+        .fetch_all(pool)
+        .await)?)
+}
+
+/// When the next lane of an instance or account becomes ready after now, in epoch milliseconds.
+pub(crate) async fn next_ready_at(db: &Db, target_id: &str, now_ms: i64) -> Result<Option<i64>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(NEXT_READY))
+        .bind(target_id)
+        .bind(now_ms)
+        .fetch_one(pool)
+        .await)?)
+}
+
+/// All targets with a ready lane: (direction, target id).
+pub(crate) async fn ready_targets(db: &Db, now_ms: i64) -> Result<Vec<(String, String)>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(READY_TARGETS)).bind(now_ms).fetch_all(pool).await)?)
+}
