@@ -25,7 +25,7 @@ pub struct Forbidden {
 /// IPv4 networks that are not public, from the IANA special-purpose registry, and the addresses at
 /// which clouds serve credentials. Network, prefix length, name.
 const FORBIDDEN_V4: &[(Ipv4Addr, u32, &str)] = &[
-    (Ipv4Addr::new(0, 0, 0, 0), 8, "unspecified, this network"),
+    (Ipv4Addr::UNSPECIFIED, 8, "unspecified, this network"),
     (Ipv4Addr::new(10, 0, 0, 0), 8, "private"),
     (Ipv4Addr::new(100, 64, 0, 0), 10, "carrier-grade nat"),
     (Ipv4Addr::new(127, 0, 0, 0), 8, "loopback"),
@@ -44,7 +44,7 @@ const FORBIDDEN_V4: &[(Ipv4Addr, u32, &str)] = &[
 ];
 
 /// IPv6 networks that are not public, or hold an IPv4 address that the network in between may
-/// unwrap. The last row is the default: whatever is not global unicast (2000::/3) is refused.
+/// unwrap. The last row is the default: whatever is not global unicast (`2000::/3`) is refused.
 const FORBIDDEN_V6: &[(Ipv6Addr, u32, &str)] = &[
     (Ipv6Addr::UNSPECIFIED, 128, "unspecified"),
     (Ipv6Addr::LOCALHOST, 128, "loopback"),

@@ -64,7 +64,7 @@ async fn serve(mut stream: TcpStream, replies: Arc<Mutex<Vec<Reply>>>, seen: Arc
                 stream.set_zero_linger().unwrap();
                 return;
             }
-            Reply::Silence => tokio::time::sleep(Duration::from_secs(60)).await,
+            Reply::Silence => tokio::time::sleep(Duration::from_mins(1)).await,
         }
     }
 }
