@@ -149,12 +149,17 @@ impl XClient {
         search: Search<'_>,
         stamp: Stamp<'_>,
     ) -> Outcome<Option<String>> {
-        let mut url = self.conversation(participant_id, "dm_events")?;
-        url.query_pairs_mut()
-            .append_pair("dm_event.fields", "id,event_type,text,sender_id,created_at")
-            .append_pair("event_types", "MessageCreate")
-            .append_pair("max_results", "50");
-        self.find(url, account, search, stamp, |event| event["sender_id"] == account.user_id.as_str()).await
+        let url = self.conversation(participant_id, "dm_events")?;
+        // The guide asks for the sender as a field, the API description (2.167) only as an expansion.
+        let forms: [&[(&str, &str)]; 2] = [
+            &[("dm_event.fields", "created_at,event_type,id,sender_id,text")],
+            &[("dm_event.fields", "created_at,event_type,id,text"), ("expansions", "sender_id")],
+        ];
+        let forms = forms.map(|form| {
+            with_query(&url, form.iter().chain(&[("event_types", "MessageCreate"), ("max_results", "50")]))
+        });
+        let is_own = |event: &Value| Some(event["sender_id"].as_str()? == account.user_id);
+        self.find(&forms, account, search, stamp, is_own).await
     }
 
     /// Looks for a reply of the account to that post: the oldest one that fits.
@@ -168,15 +173,18 @@ impl XClient {
         if !is_id(&account.user_id) {
             return Err(unsent(Refusal::BadRequest, "the id of the account is no number"));
         }
-        let mut url = self.url(&format!("/2/users/{}/tweets", account.user_id));
-        url.query_pairs_mut()
-            .append_pair("tweet.fields", "id,text,created_at,referenced_tweets,note_tweet")
-            .append_pair("max_results", "100");
-        if let Some(since) = DateTime::from_timestamp_millis(search.since_ms) {
-            url.query_pairs_mut()
-                .append_pair("start_time", &since.to_rfc3339_opts(SecondsFormat::Secs, true));
-        }
-        self.find(url, account, search, stamp, |post| answers(post, in_reply_to)).await
+        let url = self.url(&format!("/2/users/{}/tweets", account.user_id));
+        let since = DateTime::from_timestamp_millis(search.since_ms).unwrap_or_default();
+        let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+        // The guide says tweet where the API description (2.167) says post.
+        let forms: [&[(&str, &str)]; 2] = [
+            &[("tweet.fields", "created_at,id,note_tweet,referenced_tweets,text")],
+            &[("post.fields", "created_at,id,note_post,text"), ("expansions", "referenced_posts")],
+        ];
+        let forms = forms.map(|form| {
+            with_query(&url, form.iter().chain(&[("max_results", "100"), ("start_time", since.as_str())]))
+        });
+        self.find(&forms, account, search, stamp, |post| Some(answers(post, in_reply_to))).await
     }
 
     /// Asks whose the tokens are (`GET /2/users/me`).
@@ -193,30 +201,56 @@ impl XClient {
         }
     }
 
-    /// Reads pages, newest first, until one reaches back to `since_ms`.
+    /// Asks in the first form that X accepts.
     async fn find(
         &self,
-        url: Url,
+        forms: &[Url],
         account: &AccountCredentials,
         search: Search<'_>,
         stamp: Stamp<'_>,
-        is_candidate: impl Fn(&Value) -> bool,
+        is_candidate: impl Fn(&Value) -> Option<bool>,
+    ) -> Outcome<Option<String>> {
+        let mut outcome = Ok(None);
+        for (at, form) in forms.iter().enumerate() {
+            let nonce = format!("{}{at}", stamp.nonce);
+            let stamp = Stamp { nonce: &nonce, ..stamp };
+            outcome = self.find_in_pages(form, account, search, stamp, &is_candidate).await;
+            match &outcome {
+                Err(error) if error.refusal == Some(Refusal::BadRequest) => {}
+                _ => return outcome,
+            }
+        }
+        outcome
+    }
+
+    /// Reads pages, newest first, until one reaches back to `since_ms`. `is_candidate` tells nothing
+    /// where X does not.
+    async fn find_in_pages(
+        &self,
+        url: &Url,
+        account: &AccountCredentials,
+        search: Search<'_>,
+        stamp: Stamp<'_>,
+        is_candidate: impl Fn(&Value) -> Option<bool>,
     ) -> Outcome<Option<String>> {
         let mut found = None;
         let mut next: Option<String> = None;
         let mut limits = Limits::default();
         for page in 0..MAX_PAGES {
-            let mut url = url.clone();
-            if let Some(token) = &next {
-                url.query_pairs_mut().append_pair("pagination_token", token);
-            }
+            let token = next.as_deref().map(|token| ("pagination_token", token));
             let nonce = format!("{}{page}", stamp.nonce);
             let stamp = Stamp { nonce: &nonce, ..stamp };
-            let answer = self.as_account(Method::GET, url, None, account, stamp).await?;
+            let answer =
+                self.as_account(Method::GET, with_query(url, token.iter()), None, account, stamp).await?;
             limits = answer.limits;
             let records = answer.records(stamp.now_ms)?;
-            let fitting = records.iter().filter(|record| is_candidate(record) && fits(record, search));
-            found = fitting.filter_map(|record| record["id"].as_str()).last().map(str::to_owned).or(found);
+            for record in records.iter().filter(|record| fits(record, search)) {
+                match is_candidate(record) {
+                    Some(true) => found = record["id"].as_str().map(str::to_owned),
+                    Some(false) => {}
+                    None => return Err(answer.without("who wrote it", stamp.now_ms)),
+                }
+            }
             let reaches_back = records.iter().any(|record| !is_since(record, search.since_ms));
             next = answer.body["meta"]["next_token"].as_str().map(str::to_owned);
             if reaches_back || next.is_none() {
@@ -242,11 +276,21 @@ impl XClient {
     }
 }
 
+/// The address with these parameters added.
+fn with_query<'q>(url: &Url, query: impl Iterator<Item = &'q (&'q str, &'q str)>) -> Url {
+    let mut url = url.clone();
+    for (name, value) in query {
+        url.query_pairs_mut().append_pair(name, value);
+    }
+    url
+}
+
 fn fits(record: &Value, search: Search<'_>) -> bool {
     let Some(id) = record["id"].as_str().filter(|id| is_id(id)) else {
         return false;
     };
-    let shown = record["note_tweet"]["text"].as_str().or_else(|| record["text"].as_str()).unwrap_or_default();
+    let texts = [&record["note_tweet"]["text"], &record["note_post"]["text"], &record["text"]];
+    let shown = texts.into_iter().find_map(Value::as_str).unwrap_or_default();
     is_since(record, search.since_ms)
         && !search.except.iter().any(|known| known == id)
         && is_same(search.text, shown)

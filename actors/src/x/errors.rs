@@ -162,7 +162,8 @@ pub fn judge(call: Call, status: u16, body: &[u8], limits: Limits, now_ms: i64) 
         (ErrorClass::RateLimited, Some(_)) => {
             limits.exhausted_until(now_ms).max(Some(now_ms.saturating_add(LONG_PAUSE_MS)))
         }
-        (ErrorClass::RateLimited | ErrorClass::Unavailable, _) => limits.retry_at(now_ms),
+        (ErrorClass::RateLimited, None) => limits.retry_at(now_ms),
+        (ErrorClass::Unavailable, _) => limits.asked_until(now_ms),
         _ => None,
     };
     let is_refused = (400..500).contains(&status) && status != 408;

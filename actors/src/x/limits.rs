@@ -52,12 +52,17 @@ impl Limits {
         used_up.map(|quota| quota.reset_ms).filter(|reset_ms| *reset_ms > now_ms).max()
     }
 
-    /// When to come back after a 429: as [`Limits::exhausted_until`], else by `retry-after`, else the
-    /// endpoint's reset. `None` if nothing tells.
-    pub fn retry_at(&self, now_ms: i64) -> Option<i64> {
+    /// When X or a gateway asks to come back, in epoch milliseconds: as [`Limits::exhausted_until`] or
+    /// by `retry-after`, whichever is later.
+    pub fn asked_until(&self, now_ms: i64) -> Option<i64> {
         let asked = self.retry_after_s.map(|seconds| now_ms.saturating_add(i64::from(seconds) * 1_000));
+        self.exhausted_until(now_ms).max(asked)
+    }
+
+    /// When to come back after a 429: as asked, else at the endpoint's reset. `None` if nothing tells.
+    pub fn retry_at(&self, now_ms: i64) -> Option<i64> {
         let reset = self.endpoint.map(|quota| quota.reset_ms).filter(|reset_ms| *reset_ms > now_ms);
-        self.exhausted_until(now_ms).max(asked).or(reset)
+        self.asked_until(now_ms).or(reset)
     }
 
     fn quotas(&self) -> impl Iterator<Item = Quota> {
@@ -187,7 +192,8 @@ impl Budget {
         }
     }
 
-    /// Takes over what the headers of an answer tell; they override what is assumed.
+    /// Takes over what the headers of an answer tell; they override what is assumed. Only from answers
+    /// to this kind of call: look-ups have windows of their own under the same header names.
     pub fn learn(&mut self, limits: &Limits) {
         let told = [limits.endpoint, limits.user_day, limits.app_day];
         for (window, quota) in

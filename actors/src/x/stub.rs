@@ -30,6 +30,8 @@ pub(super) struct Stub {
 
 impl Stub {
     pub(super) async fn start(replies: Vec<Reply>) -> Self {
+        let is_silent = replies.iter().any(|reply| matches!(reply, Reply::Silence));
+        let timeout = Duration::from_millis(if is_silent { 300 } else { 20_000 });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = tokio::spawn(async move {
@@ -41,7 +43,7 @@ impl Stub {
             }
             requests
         });
-        Self { client: client(&format!("http://{address}")), requests }
+        Self { client: client(&format!("http://{address}"), timeout), requests }
     }
 
     /// All requests, once every reply was given.
@@ -50,7 +52,7 @@ impl Stub {
     }
 }
 
-pub(super) fn client(base_url: &str) -> XClient {
+pub(super) fn client(base_url: &str, timeout: Duration) -> XClient {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http =
         reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
@@ -59,7 +61,7 @@ pub(super) fn client(base_url: &str) -> XClient {
         consumer_key: "key".to_owned(),
         consumer_secret: Secret::new("consumer-hidden"),
         bearer_token: Some(Secret::new("bearer-hidden")),
-        timeout: Duration::from_millis(300),
+        timeout,
     };
     XClient::new(http, app)
 }

@@ -84,7 +84,10 @@ impl XClient {
         let _ = self.webhook_url(webhook_id)?;
         let body = json!({ "webhook_id": webhook_id, "from_date": from, "to_date": to });
         let answer = self.as_app(Method::POST, self.url("/2/webhooks/replay"), Some(&body), now_ms).await?;
-        id(&answer["data"]["job_id"]).ok_or(WebhookError::Unexpected { what: "the id of the replay job" })
+        answer["data"]["job_id"]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or(WebhookError::Unexpected { what: "the id of the replay job" })
     }
 
     /// X user ids of the subscribed accounts.

@@ -7,6 +7,8 @@ use crate::x::stub::{Reply, STAMP, Stub, account, client};
 
 use super::*;
 
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
+
 const CUSTOMER: &str = "1205550247124217891";
 
 fn ok(body: &Value) -> Reply {
@@ -96,14 +98,16 @@ async fn a_refused_connection_sent_nothing() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let error =
-        client(&format!("http://{address}")).send_dm(&account(), CUSTOMER, "x", STAMP).await.unwrap_err();
+    let error = client(&format!("http://{address}"), TIMEOUT)
+        .send_dm(&account(), CUSTOMER, "x", STAMP)
+        .await
+        .unwrap_err();
     assert_eq!((error.failure.class, error.failure.effect), (ErrorClass::Unavailable, Effect::None));
 }
 
 #[tokio::test]
 async fn ids_that_are_none_are_not_sent() {
-    let client = client("http://127.0.0.1:1");
+    let client = client("http://127.0.0.1:1", TIMEOUT);
     for error in [
         client.send_dm(&account(), "1/../2", "x", STAMP).await.unwrap_err(),
         client.reply(&account(), "", "x", STAMP).await.unwrap_err(),
@@ -158,7 +162,28 @@ async fn a_sent_message_is_found() {
 }
 
 #[tokio::test]
+async fn a_look_up_asks_in_the_other_form_too() {
+    let refused = || Reply::Json(400, r#"{"title":"Invalid Request"}"#.to_owned());
+    let found = ok(&json!({"data": [event("9", &account().user_id, "hello", 5)]}));
+    let stub = Stub::start(vec![refused(), found]).await;
+    let found = stub.client.find_sent_dm(&account(), CUSTOMER, search("hello"), STAMP).await.unwrap();
+    assert_eq!(found.as_deref(), Some("9"));
+    let requests = stub.requests().await;
+    assert!(requests[0].contains("sender_id%2Ctext&event_types"), "{}", requests[0]);
+    assert!(requests[1].contains("expansions=sender_id"), "{}", requests[1]);
+    let stub = Stub::start(vec![refused(), refused()]).await;
+    let error = stub.client.find_sent_reply(&account(), "5", search("hello"), STAMP).await.unwrap_err();
+    assert_eq!(error.refusal, Some(Refusal::BadRequest));
+    assert!(stub.requests().await[1].contains("post.fields="));
+}
+
+#[tokio::test]
 async fn a_look_up_never_guesses() {
+    let anonymous =
+        ok(&json!({"data": [{"id": "9", "text": "y", "created_at": "2025-12-29T09:20:05.000Z"}]}));
+    let stub = Stub::start(vec![anonymous]).await;
+    let error = stub.client.find_sent_dm(&account(), CUSTOMER, search("y"), STAMP).await.unwrap_err();
+    assert_eq!(error.failure.class, ErrorClass::Unexpected);
     let endless = || ok(&json!({"data": [event("9", CUSTOMER, "x", 5)], "meta": {"next_token": "t"}}));
     let stub = Stub::start((0..MAX_PAGES).map(|_| endless()).collect()).await;
     let error = stub.client.find_sent_dm(&account(), CUSTOMER, search("y"), STAMP).await.unwrap_err();

@@ -123,6 +123,15 @@ fn rate_limits() {
 }
 
 #[test]
+fn an_outage_does_not_wait_for_a_window_that_is_open() {
+    let quota = super::super::limits::Quota { limit: None, remaining: Some(5), reset_ms: 2_000_000 };
+    let open = Limits { endpoint: Some(quota), ..Limits::default() };
+    assert_eq!(judge(Call::Write, 503, b"", open, NOW_MS).failure.retry_at_ms, None);
+    let asking = Limits { retry_after_s: Some(7), ..open };
+    assert_eq!(judge(Call::Write, 503, b"", asking, NOW_MS).failure.retry_at_ms, Some(NOW_MS + 7_000));
+}
+
+#[test]
 fn effects() {
     for (call, status, body, class, effect) in [
         (Call::Write, 500, "", ErrorClass::Unavailable, Effect::Possible),

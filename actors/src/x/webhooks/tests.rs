@@ -3,6 +3,8 @@ use crate::x::stub::{Reply, STAMP, Stub, account, client};
 
 use super::*;
 
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
+
 const NOW_MS: i64 = STAMP.now_ms;
 
 async fn stub(status: u16, body: &str) -> Stub {
@@ -171,7 +173,7 @@ async fn subscriptions() {
 
 #[tokio::test]
 async fn nothing_is_sent_without_ids_or_bearer() {
-    let client = client("http://127.0.0.1:1");
+    let client = client("http://127.0.0.1:1", TIMEOUT);
     assert_eq!(client.validate_webhook("a/b", NOW_MS).await.unwrap_err(), WebhookError::NotAnId);
     assert_eq!(client.unsubscribe("1", "x", NOW_MS).await.unwrap_err(), WebhookError::NotAnId);
     let unreached = client.list_webhooks(NOW_MS).await.unwrap_err();
