@@ -1,9 +1,13 @@
-//! Linking an account: the three steps of OAuth 1.0a (docs.x.com, "3-legged OAuth flow").
+//! Linking an account: the three steps of OAuth 1.0a (docs.x.com, "3-legged OAuth flow"), and the
+//! app's own bearer token.
 //!
 //! The tokens do not expire. A token that comes back from the browser must be one that was issued
 //! here, for this user, not long ago and not used before: the caller keeps them and checks.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
+use http::header::AUTHORIZATION;
 use url::Url;
 
 use crate::classify::is_id;
@@ -11,6 +15,7 @@ use crate::domain::secret::Secret;
 
 use super::client::{AccountCredentials, Outcome, Stamp, XClient};
 use super::errors::{Call, unusable};
+use super::oauth1::encode;
 
 /// A temporary token, good for one authorization.
 #[derive(Clone)]
@@ -93,6 +98,20 @@ impl XClient {
         }
     }
 
+    /// The app's bearer token, for settings that name only its key and secret (`POST /oauth2/token`). X
+    /// gives the same one every time.
+    pub async fn fetch_bearer_token(&self, now_ms: i64) -> Outcome<Secret> {
+        let (key, secret) = self.consumer();
+        let pair = Secret::new(format!("{}:{}", encode(key), encode(secret.expose())));
+        let basic = Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())));
+        let request = self.post(self.url("/oauth2/token"));
+        let request =
+            request.header(AUTHORIZATION, basic.expose()).form(&[("grant_type", "client_credentials")]);
+        let answer = self.answered(Call::Read, request, now_ms).await?;
+        let token = answer.body["access_token"].as_str().filter(|token| !token.is_empty());
+        token.map(Secret::new).ok_or_else(|| answer.without("the bearer token", now_ms))
+    }
+
     /// Gives the account's tokens back (`POST /1.1/oauth/invalidate_token.json`).
     pub async fn invalidate_token(&self, account: &AccountCredentials, stamp: Stamp<'_>) -> Outcome<()> {
         let url = self.url("/1.1/oauth/invalidate_token.json");
@@ -130,6 +149,18 @@ mod tests {
         assert!(requests[0].contains("oauth_callback=\"https%3A%2F%2Fhub.example.com"), "{}", requests[0]);
         assert!(!requests[0].contains("oauth_token="), "{}", requests[0]);
         assert!(requests[1].contains("oauth_verifier=\"verifier\""), "{}", requests[1]);
+    }
+
+    #[tokio::test]
+    async fn the_bearer_token_is_fetched() {
+        let granted = r#"{"token_type":"bearer","access_token":"AAA%2F"}"#;
+        let stub = Stub::start(vec![Reply::Json(200, granted.to_owned())]).await;
+        assert_eq!(stub.client.fetch_bearer_token(STAMP.now_ms).await.ok().unwrap().expose(), "AAA%2F");
+        let request = stub.requests().await.remove(0);
+        assert!(
+            request.starts_with("POST /oauth2/token") && request.ends_with("grant_type=client_credentials")
+        );
+        assert!(request.contains("Basic a2V5OmNvbnN1bWVyLWhpZGRlbg=="), "{request}");
     }
 
     #[tokio::test]

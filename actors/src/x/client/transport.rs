@@ -97,7 +97,7 @@ impl XClient {
         self.signed(method, url, json, (&account.token, &account.token_secret), &[], stamp).await
     }
 
-    /// A call signed by the app and these tokens. Form and protocol parameters are not both needed here.
+    /// A call signed by the app and these tokens, with further protocol parameters.
     pub(in crate::x) async fn signed(
         &self,
         method: Method,
@@ -131,6 +131,11 @@ impl XClient {
             None => request,
         };
         self.answered(call, request, now_ms).await
+    }
+
+    /// A POST to be completed.
+    pub(in crate::x) fn post(&self, url: Url) -> RequestBuilder {
+        self.http.post(url)
     }
 
     /// Sends the request and judges the answer.
