@@ -6,6 +6,7 @@
 //! [`kernel`] and awaits typed replies; it sees neither SQL nor a client.
 
 pub mod classify;
+pub mod delivery;
 pub mod domain;
 pub mod kernel;
 pub mod net;
