@@ -10,11 +10,14 @@ mod store;
 
 pub mod classify;
 pub mod delivery;
+mod directory;
 pub mod domain;
 pub mod hub;
+pub mod intake;
 pub mod kernel;
 pub mod metrics;
 pub mod net;
+pub mod outbox;
 pub mod servicenow;
 mod writer;
 pub mod x;

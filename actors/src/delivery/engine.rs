@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
+use tokio::sync::oneshot;
 
 use super::breaker::Breaker;
 use super::fleet::Ended;
@@ -92,6 +93,7 @@ pub(crate) struct Delivery<T: Target> {
     last_success_at: i64,
     last_work_at: i64,
     timer: Option<(i64, SpawnHandle)>,
+    draining: Vec<oneshot::Sender<()>>,
 }
 
 /// Settings or credentials of the target have changed.
@@ -132,6 +134,15 @@ impl<T: Target> Delivery<T> {
             last_success_at: 0,
             last_work_at: now_ms,
             timer: None,
+            draining: Vec::new(),
+        }
+    }
+
+    fn tell_if_drained(&mut self) {
+        if self.active.is_empty() {
+            for waiting in self.draining.drain(..) {
+                let _gave_up = waiting.send(());
+            }
         }
     }
 
@@ -279,6 +290,7 @@ impl<T: Target> Delivery<T> {
             self.look(context);
         }
         self.dispatch(context);
+        self.tell_if_drained();
     }
 
     /// Draws conclusions for the whole target from what a lane met.
@@ -401,18 +413,15 @@ impl<T: Target> Handler<Reload> for Delivery<T> {
 }
 
 impl<T: Target> Handler<Drain> for Delivery<T> {
-    type Result = ResponseActFuture<Self, ()>;
+    type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> Self::Result {
-        let all_ended = actix::fut::poll_fn(|actor: &mut Self, context: &mut Context<Self>, task| {
-            if actor.active.is_empty() {
-                return std::task::Poll::Ready(());
-            }
-            let waker = task.waker().clone();
-            context.run_later(Duration::from_millis(20), move |_, _| waker.wake());
-            std::task::Poll::Pending
-        });
-        Box::pin(all_ended)
+        let (sender, drained) = oneshot::channel();
+        self.draining.push(sender);
+        self.tell_if_drained();
+        Box::pin(async move {
+            let _interrupted = drained.await;
+        })
     }
 }
 

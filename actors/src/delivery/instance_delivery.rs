@@ -15,10 +15,11 @@ use super::lane_run::{Courier, Delivered, Failed, Outcome, Run, store_failure};
 use super::message::{Inbound, InboundKind};
 use super::rate::Rate;
 use crate::domain::failure::{Effect, ErrorClass, Failure};
-use crate::servicenow::{
-    CaseRow, CorrelationId, Customer, CustomerTable, Handle, Journal as CaseJournal, JournalSearch, NewCase,
-    SearchStep, ServiceNow, STATE_OPEN, SysId, XUserId,
-};
+use crate::servicenow::cases::{CaseRow, NewCase, STATE_OPEN};
+use crate::servicenow::client::ServiceNow;
+use crate::servicenow::customers::{Customer, CustomerTable};
+use crate::servicenow::journal::{Journal as CaseJournal, JournalSearch, SearchStep};
+use crate::servicenow::keys::{CorrelationId, Handle, SysId, XUserId};
 use crate::store::StoreError;
 use crate::store::conversations::{self, Conversation};
 use crate::store::deliveries::Delivery as Row;

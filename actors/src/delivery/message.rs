@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::split::{MAX_COMMENT_CHARS, split_comment};
 use crate::classify::{Class, Item, MediaKind, MentionKind};
-use crate::servicenow::{BadKey, Marker};
+use crate::servicenow::keys::{BadKey, Marker};
 
 /// A customer's message, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
