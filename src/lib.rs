@@ -3,4 +3,6 @@
 //! Nothing here speaks to a database, to X or to `ServiceNow`: the edge turns what comes in into
 //! messages for the actors of [`casewire_actors`] and their replies into answers.
 
+pub mod cli;
 pub mod settings;
+pub mod telemetry;
