@@ -4,5 +4,6 @@
 //! messages for the actors of [`casewire_actors`] and their replies into answers.
 
 pub mod cli;
+pub mod http;
 pub mod settings;
 pub mod telemetry;
