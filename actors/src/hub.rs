@@ -33,12 +33,8 @@ impl Shared {
     pub(crate) fn start(db: Db, sources: Sources) -> Self {
         let metrics = Metrics::default();
         let registry = Registry::default();
-        let terms = Terms {
-            kind: "writer",
-            key: String::new(),
-            capacity: WRITER_CAPACITY,
-            deadline: ASK_DEADLINE,
-        };
+        let terms =
+            Terms { kind: "writer", key: String::new(), capacity: WRITER_CAPACITY, deadline: ASK_DEADLINE };
         let (writer_db, writer_metrics) = (db.clone(), metrics.clone());
         let writer = start(&Arbiter::new().handle(), &registry, terms, move |_| {
             Writer::new(writer_db, writer_metrics)

@@ -18,6 +18,7 @@ pub mod kernel;
 pub mod metrics;
 pub mod net;
 pub mod outbox;
+pub mod pulse;
 pub mod servicenow;
 mod writer;
 pub mod x;

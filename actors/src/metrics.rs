@@ -104,7 +104,11 @@ impl Default for Metrics {
         let help = "Time that calls waited for the rate of their instance";
         registry.register_with_unit("rate_limited", help, Unit::Seconds, rate_limited_seconds.clone());
         let breaker_open = Gauge::default();
-        registry.register("breaker_open", "Instances and accounts with an open breaker", breaker_open.clone());
+        registry.register(
+            "breaker_open",
+            "Instances and accounts with an open breaker",
+            breaker_open.clone(),
+        );
         let logins = Family::default();
         registry.register("login", "Logins", logins.clone());
         let metrics = Self {

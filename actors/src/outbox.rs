@@ -150,14 +150,12 @@ impl Desk {
             author: request.author.clone(),
             number: request.number.clone(),
         };
-        let new = self.delivery(&request, &route, customer_id, &answer, dedup_key.clone(), fingerprint.clone());
+        let new =
+            self.delivery(&request, &route, customer_id, &answer, dedup_key.clone(), fingerprint.clone());
         self.store_and_wait(new, dedup_key, &fingerprint, request.wait).await
     }
 
-    async fn find_party(
-        &self,
-        request: &SendAnswer,
-    ) -> Result<(std::sync::Arc<Route>, String), OutboxError> {
+    async fn find_party(&self, request: &SendAnswer) -> Result<(std::sync::Arc<Route>, String), OutboxError> {
         let db = &self.shared.db;
         let mut party = None;
         if let Some(case) = &request.case {
@@ -298,7 +296,8 @@ fn same_or_conflict(earlier: Delivery, fingerprint: &str) -> Result<AnswerState,
 fn fingerprint(request: &SendAnswer) -> String {
     let mut digest = Sha256::new();
     let channel = request.channel.map(Channel::as_str);
-    let fields = [Some(request.message.as_str()), request.target.as_deref(), request.case.as_deref(), channel];
+    let fields =
+        [Some(request.message.as_str()), request.target.as_deref(), request.case.as_deref(), channel];
     for field in fields {
         let length = field.map_or(u64::MAX, |text| text.len() as u64);
         digest.update(length.to_be_bytes());

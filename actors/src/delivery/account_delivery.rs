@@ -56,7 +56,8 @@ impl Target for AccountTarget {
         let since = run.now_ms() - 24 * 60 * 60 * 1000;
         let mut direct_messages = Budget::for_direct_messages();
         let mut posts = Budget::for_posts();
-        for (kind, sent_at) in deliveries::sent_since(&run.shared.db, &self.id, since, MAX_REMEMBERED).await? {
+        for (kind, sent_at) in deliveries::sent_since(&run.shared.db, &self.id, since, MAX_REMEMBERED).await?
+        {
             let budget = if kind == Channel::Dm.as_str() { &mut direct_messages } else { &mut posts };
             budget.record(sent_at);
         }
@@ -201,7 +202,10 @@ impl AccountCourier {
         let is_own_repetition = error.refusal == Some(Refusal::DuplicateText);
         let mut failure = error.failure;
         if is_own_repetition || failure.effect == Effect::Possible {
-            match self.find_sent(run, delivery, answer, sent_at.min(delivery.begun_at.unwrap_or(sent_at))).await {
+            match self
+                .find_sent(run, delivery, answer, sent_at.min(delivery.begun_at.unwrap_or(sent_at)))
+                .await
+            {
                 Ok(Some(message_id)) => return delivered(message_id),
                 Ok(None) => failure.effect = Effect::None,
                 Err(_) if is_own_repetition => failure.effect = Effect::Possible,
@@ -221,9 +225,10 @@ impl AccountCourier {
         sent_at: i64,
     ) -> Result<Option<String>, Failure> {
         let since_ms = sent_at - CLOCK_SLACK_MS;
-        let others = deliveries::message_ids_since(&run.shared.db, &self.account_id, since_ms - CLOCK_SLACK_MS)
-            .await
-            .map_err(|error| store_failure(&error.to_string()))?;
+        let others =
+            deliveries::message_ids_since(&run.shared.db, &self.account_id, since_ms - CLOCK_SLACK_MS)
+                .await
+                .map_err(|error| store_failure(&error.to_string()))?;
         let search = Search { text: &answer.text, since_ms, except: &others };
         self.gate.pass().await?;
         let nonce = run.shared.sources.nonce();

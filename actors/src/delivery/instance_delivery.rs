@@ -103,7 +103,8 @@ pub(crate) struct InstanceCourier {
 
 impl Courier for InstanceCourier {
     async fn deliver(&self, run: &Run, delivery: &Row) -> Outcome {
-        let Some(message) = delivery.payload.as_deref().and_then(|json| serde_json::from_str(json).ok()) else {
+        let Some(message) = delivery.payload.as_deref().and_then(|json| serde_json::from_str(json).ok())
+        else {
             return Outcome::Failed(Box::new(erased(run.now_ms())));
         };
         let stored = conversations::get(&run.shared.db, &delivery.account_id, &delivery.customer_id).await;

@@ -122,9 +122,13 @@ impl Run {
     ) -> Result<(), Failure> {
         let begin =
             Begin { id: delivery.id.clone(), journal: journal.write(), at: journal.sent_at, conversation };
-        self.shared.writer.ask(RecordIntent(begin)).await.map_err(WriteError::from).and_then(|stored| {
-            stored.map_err(WriteError::from)
-        }).map_err(|error| store_failure(&error.to_string()))
+        self.shared
+            .writer
+            .ask(RecordIntent(begin))
+            .await
+            .map_err(WriteError::from)
+            .and_then(|stored| stored.map_err(WriteError::from))
+            .map_err(|error| store_failure(&error.to_string()))
     }
 
     async fn settle(&self, settle: Settle) {

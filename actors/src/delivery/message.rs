@@ -87,7 +87,11 @@ impl Inbound {
             account: item.account_id.clone().unwrap_or_default(),
             id: id.to_owned(),
             text: item.text.clone(),
-            media: item.media.iter().map(|m| Attached { kind: media_word(m.kind), url: m.url.clone() }).collect(),
+            media: item
+                .media
+                .iter()
+                .map(|m| Attached { kind: media_word(m.kind), url: m.url.clone() })
+                .collect(),
             link: item.link.clone(),
             handle: customer.and_then(|customer| customer.handle.clone()),
             name: customer.and_then(|customer| customer.name.clone()),

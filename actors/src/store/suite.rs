@@ -83,6 +83,7 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::tokens::ALL,
         super::users::ALL,
         crate::writer::ALL,
+        crate::pulse::ALL,
     ];
     modules.concat()
 }
@@ -140,7 +141,8 @@ async fn both_schemas_have_the_same_tables_and_columns() {
 
     let Some(postgres) = postgres().await else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let sqlite = Db::connect(&format!("sqlite://{}/parity.db", folder.path().display())).await.expect("a database");
+    let sqlite =
+        Db::connect(&format!("sqlite://{}/parity.db", folder.path().display())).await.expect("a database");
     sqlite.migrate().await.expect("migrations apply");
     assert_eq!(tables(&sqlite).await, tables(&postgres).await);
 }
