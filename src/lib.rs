@@ -3,4 +3,8 @@
 //! Nothing here speaks to a database, to X or to `ServiceNow`: the edge turns what comes in into
 //! messages for the actors of [`casewire_actors`] and their replies into answers.
 
+mod application;
+mod http;
 pub mod settings;
+
+pub use application::{Application, Stopper};

@@ -15,5 +15,9 @@ pub mod kernel;
 pub mod metrics;
 pub mod net;
 pub mod servicenow;
+pub mod token_store;
 mod writer;
 pub mod x;
+
+pub use store::StoreError;
+pub use writer::WriteError;
