@@ -3,7 +3,10 @@
 //! Nothing here speaks to a database, to X or to `ServiceNow`: the edge turns what comes in into
 //! messages for the actors of [`casewire_actors`] and their replies into answers.
 
+mod application;
 pub mod cli;
-pub mod http;
+mod http;
 pub mod settings;
 pub mod telemetry;
+
+pub use application::{Application, Stopper};

@@ -2,3 +2,5 @@
 
 pub mod failure;
 pub mod secret;
+pub mod token;
+pub mod user;

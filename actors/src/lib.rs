@@ -20,5 +20,9 @@ pub mod net;
 pub mod outbox;
 pub mod pulse;
 pub mod servicenow;
+pub mod token_store;
 mod writer;
 pub mod x;
+
+pub use store::StoreError;
+pub use writer::WriteError;

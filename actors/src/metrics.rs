@@ -1,5 +1,7 @@
 //! What operators can measure, in the Prometheus text format. Every name is present from the start.
 
+mod http;
+
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +16,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::store::deliveries::Direction;
+
+pub use http::{HttpMetrics, RouteMetrics};
 
 /// Panics of the whole process, counted by the hook of [`count_panics`].
 static N_PANICS: AtomicU64 = AtomicU64::new(0);
@@ -79,6 +83,7 @@ pub struct Metrics {
     rate_limited_seconds: Counter<f64, AtomicU64>,
     breaker_open: Gauge,
     logins: Family<LoginResult, Counter>,
+    http: HttpMetrics,
 }
 
 const DIRECTIONS: [Direction; 2] = [Direction::ToServicenow, Direction::ToX];
@@ -111,6 +116,7 @@ impl Default for Metrics {
         );
         let logins = Family::default();
         registry.register("login", "Logins", logins.clone());
+        let http = HttpMetrics::register(&mut registry);
         let metrics = Self {
             registry: Arc::new(registry),
             ingest_commit_seconds,
@@ -122,6 +128,7 @@ impl Default for Metrics {
             rate_limited_seconds,
             breaker_open,
             logins,
+            http,
         };
         metrics.name_all();
         metrics
@@ -152,6 +159,11 @@ impl Metrics {
         for result in ["ok", "refused", "limited"] {
             self.logins.get_or_create(&LoginResult { result });
         }
+    }
+
+    /// Requests by route.
+    pub fn http(&self) -> &HttpMetrics {
+        &self.http
     }
 
     pub(crate) fn count_item(&self, class: &'static str, result: &'static str) {
