@@ -21,3 +21,6 @@ pub(crate) mod journal;
 pub(crate) mod lane_run;
 pub(crate) mod message;
 pub(crate) mod waiters;
+
+#[cfg(test)]
+mod trial;

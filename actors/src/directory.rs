@@ -27,5 +27,6 @@ impl Routes {
     pub fn by_account_id(&self, _: &str) -> Option<Arc<Route>> {
         None
     }
+    pub fn insert(&self, id: &str, route: Route) { self.0.insert(id.to_owned(), Arc::new(route)); }
     pub fn touch_account(&self, _: &str, _: i64) {}
 }

@@ -25,7 +25,7 @@ pub(crate) mod tokens;
 pub(crate) mod users;
 
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
 
 pub(crate) use dialect::Sql;
 

@@ -194,6 +194,12 @@ impl Fleet {
         self.wake(Direction::ToX, id);
     }
 
+    /// The actor of an instance, for tests that make it panic.
+    #[cfg(test)]
+    pub(crate) fn instance_for_tests(&self, id: &str) -> Mailbox<InstanceDelivery> {
+        self.inner.instances.get(id).expect("an actor").mailbox.clone()
+    }
+
     /// Begins nothing new, and waits until what is under way has ended.
     pub(crate) async fn drain(&self) {
         self.inner.is_stopping.store(true, Ordering::Release);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 
-mod deliveries;
+pub(crate) mod deliveries;
 
 static N_SCHEMAS: AtomicU32 = AtomicU32::new(0);
 
