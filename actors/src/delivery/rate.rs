@@ -188,12 +188,19 @@ impl RateWindow {
         self.rate
     }
 
-    /// Keeps another rate from now on; what has started stays counted.
+    /// Keeps another rate from now on; what has started stays counted. Starts that were forgotten
+    /// already are taken to be as late as the oldest one known, so a change never allows too much.
     pub fn set_rate(&mut self, rate: Rate) {
+        let n_calls = rate.n_calls as usize;
+        let was_full = self.starts_ms.len() == self.rate.n_calls as usize;
         self.rate = rate;
         // A rate of fewer calls looks back at the newest ones.
-        while self.starts_ms.len() > rate.n_calls as usize {
+        while self.starts_ms.len() > n_calls {
             self.starts_ms.pop_front();
+        }
+        let Some(oldest_ms) = self.starts_ms.front().copied() else { return };
+        while was_full && self.starts_ms.len() < n_calls {
+            self.starts_ms.push_front(oldest_ms);
         }
     }
 
@@ -319,7 +326,14 @@ mod tests {
         window.set_rate("1 per 1s".parse().unwrap());
         assert_eq!(window.try_start(10), Err(Wait { wait_ms: 1020 }));
         window.set_rate("2 per 1s".parse().unwrap());
-        assert_eq!(window.try_start(10), Ok(()));
+        assert_eq!(window.try_start(10), Err(Wait { wait_ms: 1020 }));
+        assert_eq!((window.try_start(1030), window.try_start(1030)), (Ok(()), Ok(())));
+
+        let mut window = RateWindow::new("2 per 1s".parse().unwrap());
+        assert_eq!(window.try_start(0), Ok(()));
+        window.set_rate("3 per 1s".parse().unwrap());
+        assert_eq!((window.try_start(0), window.try_start(0)), (Ok(()), Ok(())));
+        assert!(window.try_start(0).is_err());
     }
 
     proptest! {
