@@ -4,18 +4,18 @@
 //! [`Request`](request::Request), and a [`Caller`](auth::Caller) or [`Admin`](auth::Admin) where its
 //! entry says so; what comes before and after is the [`frame`]'s.
 
+pub(crate) mod activity;
 pub(crate) mod auth;
+pub(crate) mod body;
 mod client;
 mod frame;
-pub(crate) mod activity;
-pub(crate) mod body;
 mod header;
 pub(crate) mod negotiate;
-pub(crate) mod validate;
 mod options;
 pub(crate) mod problem;
 mod reply;
 mod request;
+pub(crate) mod validate;
 
 mod root;
 

@@ -24,9 +24,11 @@ impl Routes {
     pub fn route(&self, id: &str) -> Option<Arc<Route>> {
         self.0.get(id).map(|r| Arc::clone(&r))
     }
-    pub fn by_account_id(&self, _: &str) -> Option<Arc<Route>> {
-        None
+    pub fn by_account_id(&self, id: &str) -> Option<Arc<Route>> {
+        self.0.iter().find(|r| r.account_id == id).map(|r| Arc::clone(&r))
     }
-    pub fn insert(&self, id: &str, route: Route) { self.0.insert(id.to_owned(), Arc::new(route)); }
+    pub fn insert(&self, id: &str, route: Route) {
+        self.0.insert(id.to_owned(), Arc::new(route));
+    }
     pub fn touch_account(&self, _: &str, _: i64) {}
 }

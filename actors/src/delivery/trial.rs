@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::System;
-use casewire_sandbox::{ServiceNowSandbox, SnFault, SnOptions, XAccount, XFault, XOptions, XSandbox, XUser, bodies};
+use casewire_sandbox::{
+    Scope, ServiceNowSandbox, SnFault, SnOptions, XAccount, XFault, XOptions, XSandbox, XUser, bodies,
+};
 
 use super::account_delivery::AccountSettings;
 use super::backoff::Backoff;
@@ -15,14 +17,14 @@ use crate::classify::CasePolicy;
 use crate::directory::{ReplyChannel, Route, Routes};
 use crate::domain::secret::Secret;
 use crate::hub::Shared;
-use crate::intake::{Intake, Receipt, Receive};
+use crate::intake::{Intake, IntakeError, Receipt, Receive};
 use crate::kernel::panic_matrix::PANICS;
 use crate::kernel::{ActorState, AskError, Mailbox, Sources, start};
 use crate::net::{self, Reach};
 use crate::outbox::{AnswerState, Outbox, SendAnswer};
 use crate::servicenow::client::ServiceNow;
 use crate::servicenow::customers::CustomerTable;
-use crate::servicenow::{Credentials, NowMs};
+use crate::servicenow::{Credentials, client::NowMs};
 use crate::store::Db;
 use crate::store::deliveries::Direction;
 use crate::store::suite::deliveries::furnish;
@@ -30,7 +32,7 @@ use crate::x::client::{AccountCredentials, XApp, XClient};
 
 /// The account that `furnish` links.
 const ACCOUNT: &str = "42";
-const TIMEOUT_MS: u64 = 300;
+const TIMEOUT_MS: u64 = 150;
 
 /// A hub's delivery with both sandboxes.
 struct Trial {
@@ -47,7 +49,8 @@ struct Trial {
 impl Trial {
     async fn start() -> Self {
         let instance = ServiceNowSandbox::start(SnOptions::default()).await.expect("a simulated instance");
-        let x = XSandbox::start(XOptions { echo: false, ..XOptions::default() }).await.expect("a simulated X");
+        let x =
+            XSandbox::start(XOptions { echo: false, ..XOptions::default() }).await.expect("a simulated X");
         x.add_account(XAccount {
             id: ACCOUNT.to_owned(),
             screen_name: "acme".to_owned(),
@@ -90,11 +93,14 @@ impl Trial {
 
     /// A customer writes a direct message.
     async fn dm(&self, customer: u64, id: u64, text: &str) -> Receipt {
+        self.try_dm(customer, id, text).await.expect("the body is taken")
+    }
+
+    async fn try_dm(&self, customer: u64, id: u64, text: &str) -> Result<Receipt, IntakeError> {
         let account = XUser::new(ACCOUNT, "acme", "Acme");
         let sender = XUser::new(&customer.to_string(), &format!("c{customer}"), "Customer");
         let body = bodies::dm_body(&account, &sender, &id.to_string(), text, 1_700_000_000_000);
-        let received = self.intake.ask(Receive { body: body.into() }).await.expect("an answer");
-        received.expect("the body is taken")
+        self.intake.ask(Receive { body: body.into() }).await?
     }
 
     /// Waits until nothing is pending, at most ten seconds.
@@ -108,14 +114,21 @@ impl Trial {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), settled).await.expect("everything is delivered");
+        if tokio::time::timeout(Duration::from_secs(10), settled).await.is_err() {
+            let metrics = crate::pulse::metrics_text(&self.shared, "test").await;
+            let told = |line: &&str| line.contains("attempts_total") || line.contains("queue_depth");
+            let lines: Vec<&str> = metrics.lines().filter(told).collect();
+            panic!("something is not delivered: {lines:#?}");
+        }
     }
 
     /// The texts of all comments of all cases, without their headers.
     fn comments(&self) -> Vec<String> {
         let cases = self.instance.cases();
         let comments = cases.iter().flat_map(|case| &case.comments);
-        comments.map(|comment| comment.text.split_once('\n').map_or("", |(_, text)| text).to_owned()).collect()
+        comments
+            .map(|comment| comment.text.split_once('\n').map_or("", |(_, text)| text).to_owned())
+            .collect()
     }
 
     async fn answer(&self, message: &str, event_id: &str) -> AnswerState {
@@ -227,7 +240,6 @@ fn whatever_fails_each_message_is_one_comment_in_order() {
         SnFault::BrokenJson200,
         SnFault::Error502,
         SnFault::Error503 { retry_after_s: None },
-        SnFault::Error403AfterCommit,
     ];
     for fault in faults {
         System::new().block_on(async {
@@ -254,6 +266,20 @@ fn whatever_fails_each_message_is_one_comment_in_order() {
             }
         });
     }
+}
+
+#[test]
+fn a_refusal_that_was_carried_out_all_the_same_is_not_repeated() {
+    System::new().block_on(async {
+        let trial = Trial::start().await;
+        trial.dm(7, 100, "one").await;
+        trial.settle().await;
+        trial.instance.fail_next_in(Scope::Writes, 1, SnFault::Error403AfterCommit);
+        trial.dm(7, 101, "two").await;
+        trial.dm(7, 102, "three").await;
+        trial.settle().await;
+        assert_eq!(trial.comments(), ["one", "two", "three"]);
+    });
 }
 
 #[test]
@@ -341,7 +367,8 @@ fn every_actor_of_delivery_survives_every_panic() {
             answers_again!(trial.intake, trial.intake.ask(Receive { body: body() }));
             let show = || crate::outbox::ShowAnswer { id: "none".to_owned(), user_id: None };
             answers_again!(trial.outbox, trial.outbox.ask(show()));
-            trial.dm(7, 101, "after").await;
+            // X sends again what was not taken, as here while an actor restarts.
+            while trial.try_dm(7, 101, "after").await.is_err() {}
             trial.settle().await;
             assert_eq!(trial.comments(), ["before", "after"], "{panic:?}");
             let state = trial.answer("done", "e1").await;
