@@ -27,6 +27,7 @@ use crate::faults::{FaultPlan, Scope};
 use crate::server::{self, Running, StartError};
 use crate::servicenow::auth::Tokens;
 use crate::servicenow::store::Store;
+use crate::servicenow::tables::Schema;
 use crate::servicenow::weather::{Sleep, Weather};
 
 pub use auth::{OAuthClient, SnUser};
@@ -108,11 +109,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Instance {
-    fn new(options: Arc<SnOptions>, address: SocketAddr) -> Self {
+    fn new(options: Arc<SnOptions>, schemas: &[Arc<Schema>], address: SocketAddr) -> Self {
         Self {
             url: format!("http://{address}"),
             log: CallLog::new(options.log),
-            store: Mutex::new(Store::new(&options)),
+            store: Mutex::new(Store::new(&options, schemas)),
             tokens: Mutex::new(Tokens::default()),
             faults: Mutex::new(FaultPlan::new()),
             weather: Mutex::new(Weather::default()),
@@ -144,13 +145,14 @@ impl ServiceNowSandbox {
     pub async fn start_many(options: SnOptions, n: usize) -> Result<Vec<Self>, StartError> {
         let mut worlds = Vec::with_capacity(n);
         let options = Arc::new(options);
+        let schemas = Store::schemas(&options);
         for number in 0..n {
             let mut address = options.listen;
             if number > 0 {
                 address.set_port(0);
             }
             let (listener, address) = server::listen(address)?;
-            worlds.push((listener, address, Arc::new(Instance::new(options.clone(), address))));
+            worlds.push((listener, address, Arc::new(Instance::new(options.clone(), &schemas, address))));
         }
         let instances: Vec<_> = worlds.iter().map(|(_, _, instance)| instance.clone()).collect();
         let running = Arc::new(server::start(worlds, options.workers).await?);

@@ -49,7 +49,7 @@ impl Store {
                 }
             }
             None => {
-                for column in table.columns.iter().filter(|column| column.name != "user_password") {
+                for column in table.schema.columns.iter().filter(|column| column.name != "user_password") {
                     shown.insert(column.name.clone(), self.field(table, row, &column.name, view));
                 }
             }
@@ -66,7 +66,7 @@ impl Store {
             };
         };
         let value = row.values[column].as_str();
-        let kind = table.columns[column].kind;
+        let kind = table.schema.columns[column].kind;
         if let Kind::Reference(to) = kind {
             return self.reference(to, value, view);
         }
@@ -85,7 +85,7 @@ impl Store {
             };
         }
         let target = self.table(to).and_then(|table| Some((table, table.row(value)?)));
-        let shown = target.map_or(value, |(table, row)| table.get(row, table.def.display));
+        let shown = target.map_or(value, |(table, row)| table.get(row, table.schema.def.display));
         let link = || format!("{}/api/now/table/{to}/{value}", view.url);
         match (view.references, view.display) {
             (References::Nested, Display::False) if [CONSUMER, CONTACT, PROFILE].contains(&to) => {
@@ -111,7 +111,7 @@ impl Store {
 
     fn display(&self, table: &Table, row: &Row, column: usize) -> String {
         let value = row.values[column].as_str();
-        let column = &table.columns[column];
+        let column = &table.schema.columns[column];
         if let Kind::Journal(_) = column.kind {
             return self.journal_text(&row.values[0], &column.name);
         }

@@ -1,13 +1,14 @@
 //! The rows of one instance: look-ups, journals, and the few rules that the platform itself keeps.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::clock;
 use crate::servicenow::query::{self, Query};
 use crate::servicenow::schema::{
     CASE, CHANNEL, CONSUMER, CONTACT, JOURNAL, Kind, PROFILE, ROLE, TABLES, USER, USER_ROLE,
 };
-use crate::servicenow::tables::{Row, Table};
+use crate::servicenow::tables::{Row, Schema, Table};
 use crate::servicenow::{SnOptions, SnUser};
 
 /// Fields of a write, by name.
@@ -23,14 +24,19 @@ pub(crate) struct Store {
 const NUMBERS_FROM: u32 = 1000;
 
 impl Store {
-    pub(crate) fn new(options: &SnOptions) -> Self {
+    /// The tables that these options leave an instance.
+    pub(crate) fn schemas(options: &SnOptions) -> Vec<Arc<Schema>> {
         let is_there = |name: &str| !options.missing_tables.iter().any(|missing| missing == name);
         let custom = |table: &str| {
             let of_table = options.custom_columns.iter().filter(move |(name, _)| name == table);
             of_table.map(|(_, column)| column.clone()).collect::<Vec<_>>().into_iter()
         };
         let present = TABLES.iter().filter(|def| is_there(def.name));
-        let tables = present.map(|def| (def.name, Table::new(def, custom(def.name)))).collect();
+        present.map(|def| Arc::new(Schema::new(def, custom(def.name)))).collect()
+    }
+
+    pub(crate) fn new(options: &SnOptions, schemas: &[Arc<Schema>]) -> Self {
+        let tables = schemas.iter().map(|schema| (schema.def.name, Table::new(schema.clone()))).collect();
         let mut store = Self {
             tables,
             invalid_query_returns_no_rows: options.invalid_query_returns_no_rows,
@@ -79,7 +85,7 @@ impl Store {
     pub(crate) fn knows(&self, table: &Table, path: &str) -> bool {
         let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
         let Some(column) = table.column(first) else { return false };
-        match (rest, table.columns[column].kind) {
+        match (rest, table.schema.columns[column].kind) {
             (None, _) => true,
             (Some(rest), Kind::Reference(to)) => self.table(to).is_none_or(|table| self.knows(table, rest)),
             (Some(_), _) => false,
@@ -90,7 +96,7 @@ impl Store {
     pub(crate) fn value<'a>(&'a self, table: &'a Table, row: &'a Row, path: &str) -> &'a str {
         let Some((first, rest)) = path.split_once('.') else { return table.get(row, path) };
         let Some(column) = table.column(first) else { return "" };
-        let Kind::Reference(to) = table.columns[column].kind else { return "" };
+        let Kind::Reference(to) = table.schema.columns[column].kind else { return "" };
         let Some(table) = self.table(to) else { return "" };
         table.row(&row.values[column]).map_or("", |row| self.value(table, row, rest))
     }
@@ -150,7 +156,7 @@ impl Store {
 
     /// Adds a row to any table, with what the platform adds by itself. `None` if there is no such table.
     pub(crate) fn create(&mut self, table: &str, mut fields: Fields, author: &str) -> Option<String> {
-        let table = self.table(table)?.def.name;
+        let table = self.table(table)?.schema.def.name;
         match table {
             CASE => return Some(self.create_case(fields, author)),
             CONSUMER => {

@@ -1,6 +1,7 @@
 //! The rows of a table with their indexes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::clock;
 use crate::servicenow::schema::{Kind, SYSTEM, TableDef};
@@ -9,6 +10,7 @@ pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) kind: Kind,
     default: &'static str,
+    is_indexed: bool,
 }
 
 /// A row: its values in the order of the table's columns.
@@ -18,10 +20,34 @@ pub(crate) struct Row {
     pub(crate) created_ms: i64,
 }
 
-pub(crate) struct Table {
+/// The columns of a table, shared by all instances that have the same.
+pub(crate) struct Schema {
     pub(crate) def: &'static TableDef,
     pub(crate) columns: Vec<Column>,
     by_name: HashMap<String, usize>,
+}
+
+impl Schema {
+    /// `custom` are text columns that an administrator added.
+    pub(crate) fn new(def: &'static TableDef, custom: impl Iterator<Item = String>) -> Self {
+        let mut schema = Self { def, columns: Vec::new(), by_name: HashMap::new() };
+        for column in SYSTEM.iter().chain(def.columns) {
+            schema.add(column.name.to_owned(), column.kind, column.default, column.is_indexed);
+        }
+        for name in custom {
+            schema.add(name, Kind::Text(4000), "", true);
+        }
+        schema
+    }
+
+    fn add(&mut self, name: String, kind: Kind, default: &'static str, is_indexed: bool) {
+        self.by_name.insert(name.clone(), self.columns.len());
+        self.columns.push(Column { name, kind, default, is_indexed });
+    }
+}
+
+pub(crate) struct Table {
+    pub(crate) schema: Arc<Schema>,
     rows: Vec<Option<Row>>,
     by_sys_id: HashMap<String, usize>,
     /// For each column, if indexed: lower-case value to row numbers.
@@ -34,33 +60,13 @@ pub(crate) fn new_sys_id() -> String {
 }
 
 impl Table {
-    /// `custom` are text columns that an administrator added.
-    pub(crate) fn new(def: &'static TableDef, custom: impl Iterator<Item = String>) -> Self {
-        let mut table = Self {
-            def,
-            columns: Vec::new(),
-            by_name: HashMap::new(),
-            rows: Vec::new(),
-            by_sys_id: HashMap::new(),
-            indexes: Vec::new(),
-        };
-        for column in SYSTEM.iter().chain(def.columns) {
-            table.add_column(column.name.to_owned(), column.kind, column.default, column.is_indexed);
-        }
-        for name in custom {
-            table.add_column(name, Kind::Text(4000), "", true);
-        }
-        table
-    }
-
-    fn add_column(&mut self, name: String, kind: Kind, default: &'static str, is_indexed: bool) {
-        self.by_name.insert(name.clone(), self.columns.len());
-        self.columns.push(Column { name, kind, default });
-        self.indexes.push(is_indexed.then(HashMap::new));
+    pub(crate) fn new(schema: Arc<Schema>) -> Self {
+        let indexes = schema.columns.iter().map(|column| column.is_indexed.then(HashMap::new)).collect();
+        Self { schema, rows: Vec::new(), by_sys_id: HashMap::new(), indexes }
     }
 
     pub(crate) fn column(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).copied()
+        self.schema.by_name.get(name).copied()
     }
 
     pub(crate) fn row(&self, sys_id: &str) -> Option<&Row> {
@@ -86,7 +92,7 @@ impl Table {
 
     /// The row numbers with that value, in the order of creation; `None` if the column has no index.
     pub(crate) fn lookup(&self, column: usize, value: &str) -> Option<Vec<usize>> {
-        if self.columns.get(column).is_some_and(|column| column.name == "sys_id") {
+        if self.schema.columns.get(column).is_some_and(|column| column.name == "sys_id") {
             return Some(self.by_sys_id.get(&value.to_lowercase()).copied().into_iter().collect());
         }
         let index = self.indexes.get(column)?.as_ref()?;
@@ -110,7 +116,8 @@ impl Table {
         let created_ms = clock::now_ms();
         let now = clock::servicenow_time(created_ms);
         let sys_id = new_sys_id();
-        let mut values: Vec<String> = self.columns.iter().map(|column| column.default.to_owned()).collect();
+        let mut values: Vec<String> =
+            self.schema.columns.iter().map(|column| column.default.to_owned()).collect();
         // The system columns come first.
         for (at, value) in [&sys_id, &now, author, &now, author].into_iter().enumerate() {
             value.clone_into(&mut values[at]);
@@ -118,7 +125,7 @@ impl Table {
         let number = self.rows.len();
         self.rows.push(Some(Row { values, created_ms }));
         self.by_sys_id.insert(sys_id.clone(), number);
-        for column in 0..self.columns.len() {
+        for column in 0..self.schema.columns.len() {
             self.reindex(number, column, None);
         }
         for (name, value) in fields {
@@ -163,7 +170,7 @@ impl Table {
     fn set_at(&mut self, number: usize, name: &str, value: &str) {
         let Some(column) = self.column(name) else { return };
         let is_protected = column < SYSTEM.len();
-        let kind = self.columns[column].kind;
+        let kind = self.schema.columns[column].kind;
         if is_protected || matches!(kind, Kind::Journal(_)) {
             return;
         }
@@ -197,7 +204,7 @@ mod tests {
 
     fn cases() -> Table {
         let def = TABLES.iter().find(|def| def.name == CASE).unwrap();
-        Table::new(def, ["u_x".to_owned()].into_iter())
+        Table::new(Arc::new(Schema::new(def, ["u_x".to_owned()].into_iter())))
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl RecordView {
 }
 
 fn fields_of(table: &Table, row: &Row) -> BTreeMap<String, String> {
-    let pairs = table.columns.iter().zip(&row.values).filter(|(_, value)| !value.is_empty());
+    let pairs = table.schema.columns.iter().zip(&row.values).filter(|(_, value)| !value.is_empty());
     pairs.map(|(column, value)| (column.name.clone(), value.clone())).collect()
 }
 

@@ -118,10 +118,10 @@ impl Signer {
         pairs.sort();
         let pairs: Vec<String> = pairs.iter().map(|(k, v)| format!("{k}={v}")).collect();
         let bare = format!("{}{}", url.origin().ascii_serialization(), url.path());
-        let base = format!("{method}&{}&{}", encode(&bare), encode(&pairs.join("&")));
+        let signed = format!("{method}&{}&{}", encode(&bare), encode(&pairs.join("&")));
         let key = format!("{}&{}", encode(&self.consumer_secret), encode(&self.token_secret));
         let mut mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).unwrap();
-        mac.update(base.as_bytes());
+        mac.update(signed.as_bytes());
         oauth.insert("oauth_signature".into(), STANDARD.encode(mac.finalize().into_bytes()));
         let fields: Vec<String> =
             oauth.iter().map(|(k, v)| format!("{}=\"{}\"", encode(k), encode(v))).collect();
