@@ -6,7 +6,8 @@ use actix::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::delivery::fleet::Fleet;
-use crate::delivery::message::{Answer, Channel};
+use crate::delivery::message::Answer;
+pub use crate::delivery::message::Channel;
 use crate::directory::{ReplyChannel, Route, Routes};
 use crate::hub::Shared;
 use crate::kernel::AskError;

@@ -12,7 +12,9 @@ use casewire_actors::kernel::AskError;
 use serde_json::{Map, Value, json};
 
 use super::auth::AuthFailure;
+use super::body::BodyError;
 use super::reply;
+use super::validate::Invalid;
 
 /// Messages by field, in the order of the fields.
 pub(crate) type FieldErrors = Map<String, Value>;
@@ -164,6 +166,22 @@ impl From<AskError> for Problem {
             }
             AskError::OutOfService => Self::Unavailable(RETRY_LATER),
         }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Unsupported { content_type } => Self::UnsupportedMediaType(content_type),
+            BodyError::Malformed { .. } => Self::Malformed(error.to_string()),
+        }
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        let fields = invalid.fields.into_iter().map(|(name, messages)| (name, json!(messages)));
+        Self::Invalid(fields.collect())
     }
 }
 
