@@ -9,6 +9,7 @@
 mod store;
 
 pub mod classify;
+pub mod delivery;
 pub mod domain;
 pub mod hub;
 pub mod kernel;
