@@ -10,11 +10,14 @@ mod store;
 
 pub mod classify;
 pub mod delivery;
+pub mod directory;
 pub mod domain;
 pub mod hub;
 pub mod kernel;
 pub mod metrics;
 pub mod net;
+pub mod records;
+pub mod routes;
 pub mod servicenow;
 mod writer;
 pub mod x;
