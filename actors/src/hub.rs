@@ -1,16 +1,27 @@
 //! The hub: opens the store, starts the actors in the order in which they need each other, and stops
 //! them in reverse.
 
+pub(crate) mod traffic;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
 
+use crate::directory::{Directory, Refresh};
 use crate::domain::secret::Secret;
+use crate::intake::Intake;
 use crate::kernel::{Mailbox, Registry, Sources, Terms, start};
 use crate::metrics::Metrics;
+use crate::net::ClientError;
+use crate::outbox::Outbox;
+use crate::pulse::{self, Check, Checks};
+use crate::records::Records;
 use crate::store::{Db, SchemaState, StoreError};
 use crate::token_store::Tokens;
-use crate::writer::Writer;
+use crate::writer::{Flush, Writer};
+use traffic::Traffic;
+pub use traffic::{TrafficSettings, WebhookKey};
 
 /// What every actor of the hub is given.
 #[derive(Clone)]
@@ -54,10 +65,14 @@ impl Shared {
 pub struct HubSettings {
     /// `sqlite://…` or `postgres://…`.
     pub database_url: Secret,
+    /// Whether a server database is brought up to date too; an embedded one always is.
+    pub migrates: bool,
+    /// How messages are carried.
+    pub traffic: TrafficSettings,
 }
 
 /// Why the hub did not start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StartError {
     /// The database cannot be used.
     #[error(transparent)]
@@ -67,6 +82,15 @@ pub enum StartError {
         "the schema is behind by {0} migration(s); run `casewire migrate`, or `casewire serve --migrate`"
     )]
     SchemaBehind(usize),
+    /// No HTTP client can be made.
+    #[error(transparent)]
+    Client(Arc<ClientError>),
+}
+
+impl From<ClientError> for StartError {
+    fn from(error: ClientError) -> Self {
+        Self::Client(Arc::new(error))
+    }
 }
 
 /// The running actors: what the edge asks.
@@ -74,6 +98,7 @@ pub enum StartError {
 pub struct Hub {
     shared: Shared,
     tokens: Tokens,
+    traffic: Traffic,
 }
 
 impl Hub {
@@ -81,19 +106,55 @@ impl Hub {
     /// they need each other.
     pub async fn start(settings: HubSettings, sources: Sources) -> Result<Self, StartError> {
         let db = Db::connect(settings.database_url.expose()).await?;
-        if db.is_embedded() {
+        if db.is_embedded() || settings.migrates {
             db.migrate().await?;
         }
         if let SchemaState::Behind(n_missing) = db.schema().await? {
             return Err(StartError::SchemaBehind(n_missing));
         }
         let shared = Shared::start(db, sources);
-        Ok(Self { shared, tokens: Tokens })
+        let traffic = Traffic::start(&shared, settings.traffic).await?;
+        Ok(Self { shared, tokens: Tokens, traffic })
     }
 
     /// Tokens: checking them, issuing them, ending them.
     pub fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+
+    /// What X sent.
+    pub fn intake(&self) -> &Mailbox<Intake> {
+        &self.traffic.intake
+    }
+
+    /// What agents answered.
+    pub fn outbox(&self) -> &Mailbox<Outbox> {
+        &self.traffic.outbox
+    }
+
+    /// Instances and accounts.
+    pub fn directory(&self) -> &Mailbox<Directory> {
+        &self.traffic.directory
+    }
+
+    /// Records of deliveries.
+    pub fn records(&self) -> &Mailbox<Records> {
+        &self.traffic.records
+    }
+
+    /// By which X and the hub know each other.
+    pub fn webhook(&self) -> &WebhookKey {
+        &self.traffic.webhook
+    }
+
+    /// Whether this process can accept.
+    pub async fn checks(&self) -> Checks {
+        pulse::check(&self.shared, Check::Unknown).await
+    }
+
+    /// All metrics in the Prometheus text format.
+    pub async fn metrics_text(&self, version: &str) -> String {
+        pulse::metrics_text(&self.shared, version).await
     }
 
     /// What is measured.
@@ -113,6 +174,10 @@ impl Hub {
 
     /// Stops the actors in reverse order and closes the store.
     pub async fn stop(&self) {
+        self.traffic.fleet.drain().await;
+        // What intake noted of the accounts; at the next start it would only be a little older.
+        let _unsaved = self.traffic.directory.ask(Refresh).await;
+        let _uncommitted = self.shared.writer.ask(Flush).await;
         self.shared.db.close().await;
     }
 }

@@ -10,7 +10,7 @@ mod store;
 
 pub mod classify;
 pub mod delivery;
-mod directory;
+pub mod directory;
 pub mod domain;
 pub mod hub;
 pub mod intake;
@@ -19,6 +19,8 @@ pub mod metrics;
 pub mod net;
 pub mod outbox;
 pub mod pulse;
+pub mod records;
+pub mod routes;
 pub mod servicenow;
 pub mod token_store;
 mod writer;
