@@ -9,3 +9,5 @@ pub mod requester;
 pub mod sealing;
 pub mod secret;
 pub mod time;
+pub mod token;
+pub mod user;

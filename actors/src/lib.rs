@@ -13,11 +13,18 @@ pub mod delivery;
 pub mod directory;
 pub mod domain;
 pub mod hub;
+pub mod intake;
 pub mod kernel;
 pub mod metrics;
 pub mod net;
+pub mod outbox;
+pub mod pulse;
 pub mod records;
 pub mod routes;
 pub mod servicenow;
+pub mod token_store;
 mod writer;
 pub mod x;
+
+pub use store::StoreError;
+pub use writer::WriteError;

@@ -28,7 +28,7 @@ pub(crate) mod tokens;
 pub(crate) mod users;
 
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
 
 pub(crate) use dialect::Sql;
 
@@ -118,7 +118,11 @@ impl Db {
     /// The embedded one is opened for durability: write-ahead log, `synchronous=FULL` (a commit is on
     /// disk when it returns), foreign keys enforced, a busy time-out for commands that run beside.
     pub(crate) async fn connect(url: &str) -> Result<Self, StoreError> {
-        if url.starts_with("sqlite:") { Self::connect_sqlite(url).await } else { Self::connect_postgres(url).await }
+        if url.starts_with("sqlite:") {
+            Self::connect_sqlite(url).await
+        } else {
+            Self::connect_postgres(url).await
+        }
     }
 
     async fn connect_sqlite(url: &str) -> Result<Self, StoreError> {

@@ -403,3 +403,6 @@ impl Handler<Flush> for Writer {
         self.enqueue(context, Request::Flush)
     }
 }
+
+#[cfg(test)]
+crate::kernel::panic_matrix::panics_when_told!(Writer);

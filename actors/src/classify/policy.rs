@@ -7,6 +7,7 @@ use super::{Class, Item, MentionKind};
 /// The `case_policy` of a linked account. Authors whom the account has blocked never open a case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, as users write them")]
 pub struct CasePolicy {
     /// Direct messages to the account.
     pub dm: bool,
@@ -90,11 +91,9 @@ impl CasePolicy {
     /// What becomes of the item.
     pub fn decide(&self, item: &Item) -> Decision {
         match item.class {
-            Class::Other => Decision::Ignore(IgnoreReason::Class),
             Class::DmOutbound => self.decide_own_dm(item),
-            Class::OwnTweet => Decision::Ignore(IgnoreReason::ByAccount),
-            Class::Retweet if item.by_account => Decision::Ignore(IgnoreReason::ByAccount),
-            Class::Retweet => Decision::Ignore(IgnoreReason::Class),
+            _ if item.by_account => Decision::Ignore(IgnoreReason::ByAccount),
+            Class::Other | Class::OwnTweet | Class::Retweet => Decision::Ignore(IgnoreReason::Class),
             _ if item.is_blocked => Decision::Ignore(IgnoreReason::Blocked),
             Class::DmInbound => keep_if(self.dm),
             Class::Quote => keep_if(self.quote && item.quotes_account != Some(false)),
@@ -142,6 +141,7 @@ mod tests {
             account_id: Some("1".to_owned()),
             event_id: Some("9".to_owned()),
             customer: Some(Customer { id: "2".to_owned(), handle: None, name: None }),
+            by_account: matches!(class, Class::OwnTweet | Class::DmOutbound),
             in_reply_to: Some("8".to_owned()),
             ..Item::default()
         }

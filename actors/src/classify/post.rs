@@ -11,6 +11,7 @@ use super::{Class, Context, Customer, Item, Media, MediaKind, MentionKind, custo
 
 /// What decides about a post.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, combined in one place")]
 struct Facts {
     author: Option<Customer>,
     is_retweet: bool,
@@ -239,8 +240,8 @@ fn words_v2(context: Context<'_, '_>, post: &Node<'_>, whole: &Node<'_>) -> (Str
 
 /// A v2 media object among the includes; without one its key tells at least the kind.
 fn media_v2(includes: &Node<'_>, key: &str) -> Media {
-    let mut included = includes.get("media").elements().iter().map(Node::unwrapped);
-    if let Some(media) = included.find(|media| media.get("media_key").text() == Some(key)) {
+    let mut known = includes.get("media").elements().iter().map(Node::unwrapped);
+    if let Some(media) = known.find(|media| media.get("media_key").text() == Some(key)) {
         let kind = MediaKind::from_name(media.get("type").text().unwrap_or_default());
         let url = [media.get("url"), media.get("preview_image_url")].into_iter().find_map(web_address);
         return Media { kind, url };

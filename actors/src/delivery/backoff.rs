@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::rate::duration_text;
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 
 const MINUTE_MS: i64 = 60 * 1000;
@@ -13,14 +14,18 @@ const BUSY: Backoff = Backoff { first_ms: 2000, factor: 2.0, max_ms: MINUTE_MS, 
 /// For an instance that counts calls but does not say when to come back.
 const UNTOLD_LIMIT_MS: i64 = MINUTE_MS;
 
-/// `delivery.backoff`: the pauses between attempts.
+/// `delivery.backoff`: the pauses between attempts. Written `{first: 2s, factor: 3, max: 1h, jitter: 0.2}`;
+/// what is left out has its default.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Backoff {
     /// After the first attempt, in milliseconds.
+    #[serde(rename = "first", with = "duration_text")]
     pub first_ms: i64,
     /// Each pause is so many times the one before; at least 1.
     pub factor: f64,
     /// No pause that the hub chooses is longer, in milliseconds.
+    #[serde(rename = "max", with = "duration_text")]
     pub max_ms: i64,
     /// By which part a pause may be shorter or longer, 0 to 1.
     pub jitter: f64,
@@ -84,7 +89,8 @@ pub struct Situation {
 /// Decides after a failed call. `random` is evenly spread over 0 to 1.
 ///
 /// A call that may have had an effect is always looked for first, even past the deadline: a dead
-/// letter that was delivered would be delivered twice by a replay.
+/// letter that was delivered would be delivered twice by a replay. A look-up that fails itself is
+/// decided here as any read; the delivery stays one that is to be looked for.
 pub fn next_step(failure: &Failure, at: &Situation, backoff: &Backoff, random: f64) -> NextStep {
     let asked_ms = failure.retry_at_ms.unwrap_or(at.now_ms);
     let pause_ms = match failure.class {
@@ -195,6 +201,16 @@ mod tests {
         for (n_attempts, random, delay_ms) in cases {
             assert_eq!(Backoff::default().delay_ms(n_attempts, random), delay_ms, "{n_attempts} {random}");
         }
+    }
+
+    #[test]
+    fn settings() {
+        let read = |text: &str| serde_json::from_str::<Backoff>(text);
+        let written = r#"{"first":"2s","factor":3.0,"max":"1h","jitter":0.2}"#;
+        assert_eq!(serde_json::to_string(&Backoff::default()).unwrap(), written);
+        assert_eq!(read(written).unwrap(), Backoff::default());
+        assert_eq!(read(r#"{"factor": 2, "max": "5s"}"#).unwrap().max_ms, 5000);
+        assert!(read(r#"{"first": 2}"#).is_err() && read(r#"{"fist": "2s"}"#).is_err());
     }
 
     #[test]

@@ -9,6 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const MAX_CALLS: u32 = 100_000;
 const MIN_PERIOD_MS: i64 = 10;
+/// Ten years: what is longer is a slip, and times that are added up must not overflow.
+const MAX_DURATION_MS: i64 = 3650 * 24 * 60 * 60 * 1000;
 const MAX_PERIOD_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// Units of durations, the longest first.
 const UNITS: &[(&str, i64)] =
@@ -44,8 +46,8 @@ pub enum DurationError {
     /// Not a number with a unit.
     #[error("write a duration as a whole number with a unit, such as 250ms, 2s, 15m, 1h or 30d")]
     Form,
-    /// More milliseconds than are counted.
-    #[error("the duration is too long")]
+    /// Longer than anything here lasts.
+    #[error("the duration must be at most 3650d")]
     TooLong,
 }
 
@@ -58,7 +60,8 @@ pub fn parse_duration_ms(text: &str) -> Result<i64, DurationError> {
         return Err(DurationError::Form);
     }
     let n_units: i64 = number.parse().map_err(|_| DurationError::TooLong)?;
-    n_units.checked_mul(unit_ms).ok_or(DurationError::TooLong)
+    let duration_ms = n_units.checked_mul(unit_ms).ok_or(DurationError::TooLong)?;
+    if duration_ms > MAX_DURATION_MS { Err(DurationError::TooLong) } else { Ok(duration_ms) }
 }
 
 /// Writes a duration in the longest unit that fits it whole; [`parse_duration_ms`] reads it back.
@@ -66,6 +69,22 @@ pub fn format_duration_ms(duration_ms: i64) -> String {
     let fits = |unit_ms: i64| duration_ms != 0 && duration_ms % unit_ms == 0;
     let &(unit, unit_ms) = UNITS.iter().find(|(_, unit_ms)| fits(*unit_ms)).unwrap_or(&("ms", 1));
     format!("{}{unit}", duration_ms / unit_ms)
+}
+
+/// For `#[serde(with = "…")]`: milliseconds that settings write as `2s`.
+pub mod duration_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes a duration as text.
+    pub fn serialize<S: Serializer>(duration_ms: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::format_duration_ms(*duration_ms))
+    }
+
+    /// Reads a duration from text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        super::parse_duration_ms(&text).map_err(serde::de::Error::custom)
+    }
 }
 
 impl Rate {
@@ -169,12 +188,19 @@ impl RateWindow {
         self.rate
     }
 
-    /// Keeps another rate from now on; what has started stays counted.
+    /// Keeps another rate from now on; what has started stays counted. Starts that were forgotten
+    /// already are taken to be as late as the oldest one known, so a change never allows too much.
     pub fn set_rate(&mut self, rate: Rate) {
+        let n_calls = rate.n_calls as usize;
+        let was_full = self.starts_ms.len() == self.rate.n_calls as usize;
         self.rate = rate;
         // A rate of fewer calls looks back at the newest ones.
-        while self.starts_ms.len() > rate.n_calls as usize {
+        while self.starts_ms.len() > n_calls {
             self.starts_ms.pop_front();
+        }
+        let Some(oldest_ms) = self.starts_ms.front().copied() else { return };
+        while was_full && self.starts_ms.len() < n_calls {
+            self.starts_ms.push_front(oldest_ms);
         }
     }
 
@@ -220,6 +246,8 @@ mod tests {
             ("1w", Err(DurationError::Form)),
             ("٣s", Err(DurationError::Form)),
             ("99999999999999999999s", Err(DurationError::TooLong)),
+            ("3650d", Ok(MAX_DURATION_MS)),
+            ("3651d", Err(DurationError::TooLong)),
             ("9223372036854775807d", Err(DurationError::TooLong)),
         ];
         for (text, duration_ms) in cases {
@@ -298,7 +326,14 @@ mod tests {
         window.set_rate("1 per 1s".parse().unwrap());
         assert_eq!(window.try_start(10), Err(Wait { wait_ms: 1020 }));
         window.set_rate("2 per 1s".parse().unwrap());
-        assert_eq!(window.try_start(10), Ok(()));
+        assert_eq!(window.try_start(10), Err(Wait { wait_ms: 1020 }));
+        assert_eq!((window.try_start(1030), window.try_start(1030)), (Ok(()), Ok(())));
+
+        let mut window = RateWindow::new("2 per 1s".parse().unwrap());
+        assert_eq!(window.try_start(0), Ok(()));
+        window.set_rate("3 per 1s".parse().unwrap());
+        assert_eq!((window.try_start(0), window.try_start(0)), (Ok(()), Ok(())));
+        assert!(window.try_start(0).is_err());
     }
 
     proptest! {

@@ -11,6 +11,10 @@
 //! - A `sys_user` is known by its `user_name`, `x-<id at X>`. It gets no password, so nobody can
 //!   sign in with it.
 //!
+//! Two cases stay open. Without the social profiles a consumer or contact whose creation ended
+//! uncertain cannot be looked up, and a second one may be made. A handle that has a profile of one
+//! kind already (the setting was changed from consumers to contacts) gets none of the other kind.
+//!
 //! A handle can change hands and an id cannot; so the hub keeps the customer it found for an id,
 //! and asks here only once. Where no handle is known, the id stands in its place.
 

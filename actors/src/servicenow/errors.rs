@@ -151,8 +151,11 @@ fn too_many(verb: Verb, reply: &Reply, said: &Said, now_ms: i64) -> Failure {
         return lost(verb, Effect::Possible, status, hints::CANCELLED);
     }
     let headers = &reply.headers;
-    let counts = headers.keys().any(|name| name.as_str().starts_with("x-ratelimit-"));
-    let (class, detail) = if counts || headers.contains_key(RETRY_AFTER) {
+    // The message alone is enough, should a proxy have taken the headers out.
+    let is_counted = headers.keys().any(|name| name.as_str().starts_with("x-ratelimit-"))
+        || headers.contains_key(RETRY_AFTER)
+        || said.message.to_lowercase().contains("rate limit");
+    let (class, detail) = if is_counted {
         (ErrorClass::RateLimited, hints::RATE_LIMITED)
     } else {
         (ErrorClass::Busy, hints::QUEUE_FULL)

@@ -20,6 +20,7 @@ statements! {
     UNROUTED_ACCOUNTS = "SELECT id FROM accounts WHERE user_id = $1 AND instance_id IS NULL ORDER BY id";
     ACCOUNTS_OF = "SELECT id FROM accounts WHERE instance_id = $1 ORDER BY id";
     DELETE = "DELETE FROM instances WHERE id = $1";
+    COUNT_BY_STATUS = "SELECT status, COUNT(*) FROM instances GROUP BY status";
     SET_STATUS = "UPDATE instances SET status = $2, status_detail = $3, paused_until = $4, last_success_at = COALESCE($5, last_success_at) WHERE id = $1";
 }
 
@@ -263,6 +264,11 @@ impl Change for Reseal {
             .map(drop))?;
         Ok(())
     }
+}
+
+/// How many instances there are, by status.
+pub(crate) async fn count_by_status(db: &Db) -> Result<Vec<(String, i64)>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(COUNT_BY_STATUS)).fetch_all(pool).await)?)
 }
 
 /// Tells how the instance (or, in `accounts`, the account) is doing.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 
-mod deliveries;
+pub(crate) mod deliveries;
 mod records;
 mod settings;
 
@@ -88,6 +88,7 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::tokens::ALL,
         super::users::ALL,
         crate::writer::ALL,
+        crate::pulse::ALL,
     ];
     modules.concat()
 }
@@ -145,7 +146,8 @@ async fn both_schemas_have_the_same_tables_and_columns() {
 
     let Some(postgres) = postgres().await else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let sqlite = Db::connect(&format!("sqlite://{}/parity.db", folder.path().display())).await.expect("a database");
+    let sqlite =
+        Db::connect(&format!("sqlite://{}/parity.db", folder.path().display())).await.expect("a database");
     sqlite.migrate().await.expect("migrations apply");
     assert_eq!(tables(&sqlite).await, tables(&postgres).await);
 }

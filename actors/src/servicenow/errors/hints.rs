@@ -79,8 +79,8 @@ pub(super) fn forbidden(verb: Verb, said: &Said) -> (ErrorClass, Effect, String)
 fn insufficient_rights(verb: Verb) -> (ErrorClass, Effect, String) {
     match verb {
         Verb::Read | Verb::Create => {
-            let hint =
-                "the integration user lacks rights: grant csm_ws_integration and sn_customerservice_agent";
+            let hint = "the integration user lacks rights: grant csm_ws_integration and sn_customerservice_agent, \
+                 and user_admin where customers are kept in sys_user";
             (ErrorClass::Auth, written(verb), hint.to_owned())
         }
         Verb::Update => {

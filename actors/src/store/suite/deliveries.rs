@@ -5,13 +5,17 @@ use crate::store::deliveries::{Admission, Direction, NewDelivery, admit, by_dedu
 use crate::store::lanes::{Begin, Settle, begin, next_ready_at, ready, settle};
 
 /// A user, an instance and an account to hang deliveries on.
-pub(in crate::store) async fn furnish(db: &Db) {
+pub(crate) async fn furnish(db: &Db) {
     for statement in [
         "INSERT INTO users (id, username, username_key, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined) VALUES ('u1', 'a@b.c', 'a@b.c', '', '', '', '', FALSE, TRUE, 1)",
         "INSERT INTO instances (id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, status, status_detail, created_at) VALUES ('i1', 'u1', 'https://x', 'basic', '', '', '', '20 per 1s', 4, 'auto', 'csm_consumer', '{}', 'unchecked', '', 1)",
         "INSERT INTO accounts (id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, created_at) VALUES ('a1', 'u1', 'i1', '42', 'acme', '', 'dm', '{}', 'ok', '', 1)",
     ] {
-        let statement = if db.is_embedded() { statement.replace("'', '20 per", "x'', '20 per").replace("'acme', ''", "'acme', x''") } else { statement.to_owned() };
+        let statement = if db.is_embedded() {
+            statement.replace("'', '20 per", "x'', '20 per").replace("'acme', ''", "'acme', x''")
+        } else {
+            statement.to_owned()
+        };
         in_transaction!(db, |conn| {
             on_conn!(conn, |conn, _sql| {
                 let sql = sqlx::AssertSqlSafe(statement.clone());

@@ -1,0 +1,27 @@
+//! Users: the people who may call the hub, each with their own instances, accounts and queue.
+
+/// A user, without the password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// A version 7 UUID in lower case with dashes.
+    pub id: String,
+    /// An e-mail address, as it was written; unique without regard to case.
+    pub username: String,
+    /// Given name.
+    pub first_name: String,
+    /// Family name.
+    pub last_name: String,
+    /// The company that the user acts for.
+    pub company_name: String,
+    /// Whether the user is an admin.
+    pub is_staff: bool,
+    /// Whether the user may log in and use tokens.
+    pub is_active: bool,
+    /// When the user was created, in epoch milliseconds.
+    pub date_joined_ms: i64,
+}
+
+/// A user name in the form in which it is compared and must be unique.
+pub fn username_key(username: &str) -> String {
+    username.to_lowercase()
+}

@@ -1,0 +1,10 @@
+//! The sandbox as its clients meet it: over HTTP, on port 0, without sleeps.
+
+#![allow(clippy::unwrap_used, reason = "a panic in a helper fails its test, as it should")]
+
+mod servicenow_api;
+mod servicenow_faults;
+mod support;
+mod x_api;
+mod x_faults;
+mod x_webhooks;

@@ -1,0 +1,101 @@
+//! The running hub: the public port, the signals that end it, and the order of ending.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::{App, HttpServer, web};
+use casewire_actors::hub::Hub;
+
+use crate::http::{self, AppState};
+use crate::settings::Settings;
+
+/// How long an idle connection is kept: longer than usual proxies keep theirs, so that they end it first.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// A hub that listens and is ready to run.
+pub struct Application {
+    address: SocketAddr,
+    server: Server,
+    hub: Hub,
+}
+
+/// Ends a running [`Application`] gracefully, from anywhere.
+#[derive(Clone)]
+pub struct Stopper(ServerHandle);
+
+impl Stopper {
+    /// Stops accepting, finishes what is in flight, then ends the hub.
+    pub async fn stop(&self) {
+        self.0.stop(true).await;
+    }
+}
+
+impl Application {
+    /// Binds the listener and prepares the server. Must be called inside an actix system.
+    pub fn build(settings: Settings, hub: Hub) -> io::Result<Self> {
+        let listener = TcpListener::bind(settings.server.listen)?;
+        let address = listener.local_addr()?;
+        if let Some(file) = &settings.server.port_file {
+            std::fs::write(file, address.port().to_string())?;
+        }
+        let shutdown_timeout = settings.server.shutdown_timeout.as_secs();
+        let state = web::Data::new(AppState { hub: hub.clone(), settings });
+        let server = HttpServer::new(move || {
+            let state = state.clone();
+            App::new().configure(move |config| http::configure(&state, config))
+        })
+        .workers(std::thread::available_parallelism().map_or(2, usize::from))
+        .keep_alive(KEEP_ALIVE)
+        .shutdown_timeout(shutdown_timeout)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+        tracing::info!("listening on http://{address}");
+        Ok(Self { address, server, hub })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A way to end it.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.server.handle())
+    }
+
+    /// Serves until it is stopped, or until SIGTERM or SIGINT; a second signal ends the process at once.
+    /// Then stops the actors, which leave what is queued on disk.
+    pub async fn run_until_stopped(self) -> io::Result<()> {
+        let signals = actix_web::rt::spawn(stop_on_signal(self.stopper()));
+        let served = self.server.await;
+        self.hub.stop().await;
+        signals.abort();
+        served
+    }
+}
+
+/// Stops gracefully at the first signal, and at once at the second.
+async fn stop_on_signal(stopper: Stopper) {
+    let Ok(name) = next_signal().await else { return };
+    tracing::info!(signal = name, "stopping; a second signal ends the process at once");
+    actix_web::rt::spawn(async move { stopper.stop().await });
+    if next_signal().await.is_ok() {
+        tracing::warn!("stopped by a second signal; what was accepted stays queued");
+        std::process::exit(1);
+    }
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn next_signal() -> io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+    }
+}
