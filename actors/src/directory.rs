@@ -7,20 +7,23 @@
 mod accounts;
 mod instances;
 mod load;
+mod messages;
 mod reseal;
 
 pub use load::LoadError;
 pub(crate) use load::{load_account, load_instance};
+pub use messages::{
+    ChangeAccount, ChangeInstance, CreateInstance, DeleteInstance, ForgetAccount, ForgetAccountsOf,
+    GetAccount, GetInstance, LinkAccount, ListAccounts, ListInstances, Refresh,
+};
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 
-use crate::domain::account::{AccountForm, AccountView};
 use crate::domain::fields::FieldErrors;
-use crate::domain::instance::{InstanceDefaults, InstanceForm, InstanceView};
-use crate::domain::requester::Requester;
+use crate::domain::instance::InstanceDefaults;
 use crate::domain::sealing::Sealer;
 use crate::hub::Shared;
 use crate::kernel::{AskError, Mailbox, start};
@@ -125,127 +128,6 @@ impl From<WriteError> for DirectoryError {
         }
     }
 }
-
-/// Makes an instance for the requester.
-#[derive(Message)]
-#[rtype(result = "Result<InstanceView, DirectoryError>")]
-pub struct CreateInstance {
-    /// Who asks; becomes its owner.
-    pub requester: Requester,
-    /// What was sent.
-    pub form: InstanceForm,
-}
-
-/// Lists instances, the oldest first.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Listed<InstanceView>, DirectoryError>")]
-pub struct ListInstances {
-    /// Whose; the caller sees to it that the requester may.
-    pub user_id: String,
-    /// How many at most.
-    pub limit: i64,
-    /// After how many.
-    pub offset: i64,
-}
-
-/// Looks at one instance.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<InstanceView, DirectoryError>")]
-pub struct GetInstance {
-    /// Who asks.
-    pub requester: Requester,
-    /// Its id.
-    pub id: String,
-}
-
-/// Changes an instance; lets what waits for it go on.
-#[derive(Message)]
-#[rtype(result = "Result<InstanceView, DirectoryError>")]
-pub struct ChangeInstance {
-    /// Who asks.
-    pub requester: Requester,
-    /// Its id.
-    pub id: String,
-    /// What was sent.
-    pub form: InstanceForm,
-}
-
-/// Deletes an instance. What waits for it stays, blocked, with its accounts.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(), DirectoryError>")]
-pub struct DeleteInstance {
-    /// Who asks.
-    pub requester: Requester,
-    /// Its id.
-    pub id: String,
-}
-
-/// Links an account to the requester.
-#[derive(Message)]
-#[rtype(result = "Result<AccountView, DirectoryError>")]
-pub struct LinkAccount {
-    /// Who asks; becomes its owner.
-    pub requester: Requester,
-    /// What was sent.
-    pub form: AccountForm,
-}
-
-/// Lists accounts, the oldest first.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Listed<AccountView>, DirectoryError>")]
-pub struct ListAccounts {
-    /// Whose; the caller sees to it that the requester may.
-    pub user_id: String,
-    /// How many at most.
-    pub limit: i64,
-    /// After how many.
-    pub offset: i64,
-}
-
-/// Looks at one account.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<AccountView, DirectoryError>")]
-pub struct GetAccount {
-    /// Who asks.
-    pub requester: Requester,
-    /// Its id.
-    pub id: String,
-}
-
-/// Changes an account; another instance gets what waits.
-#[derive(Message)]
-#[rtype(result = "Result<AccountView, DirectoryError>")]
-pub struct ChangeAccount {
-    /// Who asks.
-    pub requester: Requester,
-    /// Its id.
-    pub id: String,
-    /// What was sent.
-    pub form: AccountForm,
-}
-
-/// Forgets an account with its conversations and deliveries.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(), DirectoryError>")]
-pub struct ForgetAccount {
-    /// Who asks.
-    pub requester: Requester,
-    /// Its id.
-    pub id: String,
-}
-
-/// Forgets all accounts of a user. Answers how many there were.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<usize, DirectoryError>")]
-pub struct ForgetAccountsOf {
-    /// Whose; the caller sees to it that the requester may.
-    pub user_id: String,
-}
-
-/// Reads the routes again and stores what intake noted: at start, before a stop, and in tests.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(), DirectoryError>")]
-pub struct Refresh;
 
 /// What the directory works with. Clones share it.
 #[derive(Clone)]
