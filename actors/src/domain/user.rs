@@ -21,6 +21,19 @@ pub struct User {
     pub date_joined_ms: i64,
 }
 
+/// What of a user can be changed; `None` leaves it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// The user name.
+    pub username: Option<String>,
+    /// Given name.
+    pub first_name: Option<String>,
+    /// Family name.
+    pub last_name: Option<String>,
+    /// The company that the user acts for.
+    pub company_name: Option<String>,
+}
+
 /// A user name in the form in which it is compared and must be unique.
 pub fn username_key(username: &str) -> String {
     username.to_lowercase()

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 
 mod deliveries;
+mod tokens;
+mod users;
 
 static N_SCHEMAS: AtomicU32 = AtomicU32::new(0);
 
@@ -80,6 +82,7 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::deliveries::ALL,
         super::instances::ALL,
         super::lanes::ALL,
+        super::marks::ALL,
         super::tokens::ALL,
         super::users::ALL,
         crate::writer::ALL,
@@ -140,8 +143,7 @@ async fn both_schemas_have_the_same_tables_and_columns() {
 
     let Some(postgres) = postgres().await else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let sqlite =
-        Db::connect(&format!("sqlite://{}/parity.db", folder.path().display())).await.expect("a database");
+    let sqlite = Db::connect(&format!("sqlite://{}/parity.db", folder.path().display())).await.expect("a database");
     sqlite.migrate().await.expect("migrations apply");
     assert_eq!(tables(&sqlite).await, tables(&postgres).await);
 }
