@@ -7,7 +7,11 @@
 pub(crate) mod auth;
 mod client;
 mod frame;
-mod negotiate;
+pub(crate) mod activity;
+pub(crate) mod body;
+mod header;
+pub(crate) mod negotiate;
+pub(crate) mod validate;
 mod options;
 pub(crate) mod problem;
 mod reply;

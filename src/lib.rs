@@ -4,7 +4,9 @@
 //! messages for the actors of [`casewire_actors`] and their replies into answers.
 
 mod application;
+pub mod cli;
 mod http;
 pub mod settings;
+pub mod telemetry;
 
 pub use application::{Application, Stopper};

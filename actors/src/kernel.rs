@@ -17,7 +17,7 @@ pub mod sources;
 pub mod supervise;
 
 #[cfg(test)]
-mod panic_matrix;
+pub(crate) mod panic_matrix;
 
 pub use mailbox::{AskError, Mailbox};
 pub use registry::{ActorState, Registry};

@@ -9,11 +9,16 @@
 mod store;
 
 pub mod classify;
+pub mod delivery;
+mod directory;
 pub mod domain;
 pub mod hub;
+pub mod intake;
 pub mod kernel;
 pub mod metrics;
 pub mod net;
+pub mod outbox;
+pub mod pulse;
 pub mod servicenow;
 pub mod token_store;
 mod writer;

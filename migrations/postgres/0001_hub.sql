@@ -96,18 +96,22 @@ CREATE TABLE conversations (
     last_channel TEXT,
     PRIMARY KEY (account_id, customer_id)
 );
-CREATE INDEX conversations_by_customer ON conversations (customer_sys_id) WHERE customer_sys_id IS NOT NULL;
 
--- Every case that a conversation ever fed.
+-- Every case that a conversation ever fed: whom an agent's answer to it is for. It outlives the account,
+-- so that an answer after unlinking is told apart from an unknown case.
 CREATE TABLE cases (
     instance_id TEXT NOT NULL,
     sys_id TEXT NOT NULL,
-    account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    account_id TEXT NOT NULL,
     customer_id TEXT NOT NULL,
+    customer_sys_id TEXT,
     number TEXT,
+    open_at BIGINT,
     PRIMARY KEY (sys_id, instance_id)
 );
-CREATE INDEX cases_by_account ON cases (account_id);
+CREATE INDEX cases_by_user ON cases (user_id);
+CREATE INDEX cases_by_customer ON cases (customer_sys_id) WHERE customer_sys_id IS NOT NULL;
 
 -- A lane is the unit of order: one conversation in one direction. At most one of its deliveries is worked on.
 CREATE TABLE lanes (

@@ -169,7 +169,7 @@ async fn serve(mounted: Rc<Mounted>, request: Request) -> HttpResponse {
 /// The checks before the handler, in their order.
 async fn answer(mounted: &Mounted, request: Request) -> Result<HttpResponse, Problem> {
     let resource = mounted.resource;
-    if !negotiate::accepts_json(request.header(header::ACCEPT)) {
+    if !negotiate::accepts_json(request.http().headers().get_all(header::ACCEPT).map(HeaderValue::as_bytes)) {
         return Err(Problem::NotAcceptable);
     }
     match resource.endpoint(request.http().method()) {

@@ -227,7 +227,7 @@ impl<'de> Deserialize<'de> for DatabaseUrl {
 }
 
 /// Reads an address with its port; `localhost` is 127.0.0.1.
-pub(super) fn parse_address(text: &str) -> Result<SocketAddr, String> {
+pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
     let wrong = || format!("{text:?} is not an address with a port");
     if let Some(port) = text.strip_prefix("localhost:") {
         return port.parse().map(|port| (Ipv4Addr::LOCALHOST, port).into()).map_err(|_| wrong());

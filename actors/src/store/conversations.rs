@@ -16,18 +16,17 @@ statements! {
         SELECT account_id, customer_id, handle, name, instance_id, customer_sys_id, case_sys_id, case_number, episode, case_open_at, last_post_id, last_channel
         FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (account_id TEXT, customer_id TEXT, handle TEXT, name TEXT, instance_id TEXT, customer_sys_id TEXT, case_sys_id TEXT, case_number TEXT, episode BIGINT, case_open_at BIGINT, last_post_id TEXT, last_channel TEXT)
         ON CONFLICT (account_id, customer_id) DO UPDATE SET handle = excluded.handle, name = excluded.name, instance_id = excluded.instance_id, customer_sys_id = excluded.customer_sys_id, case_sys_id = excluded.case_sys_id, case_number = excluded.case_number, episode = excluded.episode, case_open_at = excluded.case_open_at, last_post_id = excluded.last_post_id, last_channel = excluded.last_channel";
-    SAVE_CASES = sqlite "INSERT INTO cases (instance_id, sys_id, account_id, customer_id, number)
-        SELECT value->>'instance_id', value->>'case_sys_id', value->>'account_id', value->>'customer_id', value->>'case_number'
-        FROM json_each($1) WHERE value->>'case_sys_id' IS NOT NULL AND value->>'instance_id' IS NOT NULL
-        ON CONFLICT (sys_id, instance_id) DO NOTHING"
-        postgres "INSERT INTO cases (instance_id, sys_id, account_id, customer_id, number)
-        SELECT instance_id, case_sys_id, account_id, customer_id, case_number
-        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (account_id TEXT, customer_id TEXT, instance_id TEXT, case_sys_id TEXT, case_number TEXT)
-        WHERE case_sys_id IS NOT NULL AND instance_id IS NOT NULL
-        ON CONFLICT (sys_id, instance_id) DO NOTHING";
-    BY_CASE = "SELECT cases.account_id, cases.customer_id FROM cases JOIN accounts ON accounts.id = cases.account_id WHERE cases.sys_id = $1 AND accounts.user_id = $2 LIMIT 1";
-    BY_CUSTOMER = "SELECT conversations.account_id, conversations.customer_id FROM conversations JOIN accounts ON accounts.id = conversations.account_id
-        WHERE conversations.customer_sys_id = $1 AND accounts.user_id = $2 ORDER BY COALESCE(conversations.case_open_at, 0) DESC LIMIT 1";
+    SAVE_CASES = sqlite "INSERT INTO cases (instance_id, sys_id, user_id, account_id, customer_id, customer_sys_id, number, open_at)
+        SELECT value->>'instance_id', value->>'case_sys_id', accounts.user_id, value->>'account_id', value->>'customer_id', value->>'customer_sys_id', value->>'case_number', value->>'case_open_at'
+        FROM json_each($1) JOIN accounts ON accounts.id = value->>'account_id' WHERE value->>'case_sys_id' IS NOT NULL AND value->>'instance_id' IS NOT NULL
+        ON CONFLICT (sys_id, instance_id) DO UPDATE SET open_at = excluded.open_at"
+        postgres "INSERT INTO cases (instance_id, sys_id, user_id, account_id, customer_id, customer_sys_id, number, open_at)
+        SELECT r.instance_id, r.case_sys_id, accounts.user_id, r.account_id, r.customer_id, r.customer_sys_id, r.case_number, r.case_open_at
+        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (account_id TEXT, customer_id TEXT, instance_id TEXT, customer_sys_id TEXT, case_sys_id TEXT, case_number TEXT, case_open_at BIGINT)
+        JOIN accounts ON accounts.id = r.account_id WHERE r.case_sys_id IS NOT NULL AND r.instance_id IS NOT NULL
+        ON CONFLICT (sys_id, instance_id) DO UPDATE SET open_at = excluded.open_at";
+    BY_CASE = "SELECT account_id, customer_id FROM cases WHERE sys_id = $1 AND user_id = $2 ORDER BY COALESCE(open_at, 0) DESC LIMIT 1";
+    BY_CUSTOMER = "SELECT account_id, customer_id FROM cases WHERE customer_sys_id = $1 AND user_id = $2 ORDER BY COALESCE(open_at, 0) DESC LIMIT 1";
 }
 
 /// A linked account and a customer, as far as they are known.
@@ -91,7 +90,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, conversations: &[&Conversation]) -
     Ok(())
 }
 
-/// Whose case this is, among the accounts of a user.
+/// Whose case this is, among those of a user. The account may be unlinked by now.
 pub(crate) async fn by_case(db: &Db, user_id: &str, case_sys_id: &str) -> Result<Option<Party>, StoreError> {
     Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(BY_CASE))
         .bind(case_sys_id)
@@ -100,7 +99,7 @@ pub(crate) async fn by_case(db: &Db, user_id: &str, case_sys_id: &str) -> Result
         .await)?)
 }
 
-/// Whose customer record this is, among the accounts of a user: the conversation last seen open.
+/// Whose customer record this is, among those of a user: the conversation with the case last seen open.
 pub(crate) async fn by_customer(db: &Db, user_id: &str, sys_id: &str) -> Result<Option<Party>, StoreError> {
     Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(BY_CUSTOMER))
         .bind(sys_id)

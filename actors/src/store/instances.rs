@@ -7,6 +7,7 @@ use crate::writer::Change;
 
 statements! {
     BY_ID = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, created_at FROM instances WHERE id = $1";
+    COUNT_BY_STATUS = "SELECT status, COUNT(*) FROM instances GROUP BY status";
     SET_STATUS = "UPDATE instances SET status = $2, status_detail = $3, paused_until = $4, last_success_at = COALESCE($5, last_success_at) WHERE id = $1";
 }
 
@@ -36,6 +37,11 @@ pub(crate) struct InstanceRow {
 /// The instance with this id.
 pub(crate) async fn by_id(db: &Db, id: &str) -> Result<Option<InstanceRow>, StoreError> {
     Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(BY_ID)).bind(id).fetch_optional(pool).await)?)
+}
+
+/// How many instances there are, by status.
+pub(crate) async fn count_by_status(db: &Db) -> Result<Vec<(String, i64)>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(COUNT_BY_STATUS)).fetch_all(pool).await)?)
 }
 
 /// Tells how the instance (or, in `accounts`, the account) is doing.

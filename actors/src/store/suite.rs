@@ -86,6 +86,7 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::tokens::ALL,
         super::users::ALL,
         crate::writer::ALL,
+        crate::pulse::ALL,
     ];
     modules.concat()
 }

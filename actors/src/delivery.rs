@@ -1,0 +1,23 @@
+//! Delivery: one supervised actor for each ServiceNow instance and one for each X account.
+//!
+//! - [`message`]: what is carried, and how a customer's words look on a case.
+//! - [`lane_run`]: works through one conversation in order, an attempt at a time, and stores each outcome.
+//! - [`engine`]: the actor: which conversations are worked on now, how many at once, when to pause.
+//! - [`instance_delivery`] and [`account_delivery`]: what one attempt does over there.
+//! - [`fleet`]: starts actors on demand and wakes them.
+//! - [`backoff`], [`breaker`], [`rate`], [`split`]: policies, pure values.
+
+pub mod backoff;
+pub mod rate;
+pub mod split;
+
+pub(crate) mod account_delivery;
+pub(crate) mod breaker;
+pub(crate) mod engine;
+pub(crate) mod fleet;
+pub(crate) mod gate;
+pub(crate) mod instance_delivery;
+pub(crate) mod journal;
+pub(crate) mod lane_run;
+pub(crate) mod message;
+pub(crate) mod waiters;

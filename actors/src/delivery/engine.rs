@@ -1,0 +1,435 @@
+//! The delivery actor: one for each ServiceNow instance and one for each X account, started on demand.
+//!
+//! It decides which lanes are worked on now, how many at once, and when to pause. Its state is only what
+//! the store can tell again: after a panic, or an idle quarter of an hour, it is built anew.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::prelude::*;
+use futures_util::future::LocalBoxFuture;
+use tokio::sync::oneshot;
+
+use super::breaker::Breaker;
+use super::fleet::Ended;
+use super::gate::Gate;
+use super::lane_run::{Courier, LaneEnd, LaneReport, Run, run_lane};
+use super::rate::Rate;
+use crate::domain::failure::{ErrorClass, Failure};
+use crate::kernel::mailbox::Nudge;
+use crate::store::{StoreError, lanes};
+
+/// Lanes that are read at once.
+const PAGE: usize = 64;
+/// An actor without work for so long ends; the next message starts another.
+const IDLE: Duration = Duration::from_secs(15 * 60);
+/// How often an idle actor looks whether it may end.
+const IDLE_CHECK: Duration = Duration::from_secs(60);
+/// A success is written into the record of the target at most so often.
+const SUCCESS_EVERY_MS: i64 = 10_000;
+
+/// How a target is doing, as its record says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Health {
+    pub(crate) status: &'static str,
+    pub(crate) detail: String,
+    pub(crate) paused_until: Option<i64>,
+    pub(crate) success_at: Option<i64>,
+}
+
+/// What a kind of target brings along.
+pub(crate) trait Target: 'static {
+    /// Makes its attempts.
+    type Courier: Courier + 'static;
+
+    /// Reads the settings of the target; `None` when it is gone. Every call passes the gate.
+    fn load(
+        &self,
+        run: &Run,
+        gate: &Gate,
+    ) -> impl Future<Output = Result<Option<Equipment<Self::Courier>>, StoreError>>;
+
+    /// Stores how the target is doing. Failing is harmless: the next change says it again.
+    fn save(&self, run: &Run, health: Health) -> impl Future<Output = ()>;
+
+    /// The id of the instance or account.
+    fn id(&self) -> &str;
+}
+
+/// Settings that are being read.
+pub(crate) type Opening<T> = LocalBoxFuture<'static, Result<Option<T>, StoreError>>;
+
+/// A target's settings, ready for use.
+pub(crate) struct Equipment<C> {
+    pub(crate) courier: C,
+    pub(crate) rate: Rate,
+    pub(crate) concurrency: usize,
+    pub(crate) status: String,
+    pub(crate) paused_until: Option<i64>,
+}
+
+/// The actor.
+pub(crate) struct Delivery<T: Target> {
+    target: Rc<T>,
+    run: Run,
+    on_end: Ended,
+    gate: Gate,
+    equipment: Option<Rc<Equipment<T::Courier>>>,
+    /// Lanes that are worked on.
+    active: HashSet<String>,
+    /// Lanes that may be worked on, in the order of their turn.
+    queue: VecDeque<String>,
+    /// Lanes that wait for a look-up, and until when.
+    deferred: HashMap<String, i64>,
+    is_loading: bool,
+    must_look_again: bool,
+    is_blocked: bool,
+    paused_until: i64,
+    breaker: Breaker,
+    n_pauses_in_a_row: u32,
+    status: &'static str,
+    last_success_at: i64,
+    last_work_at: i64,
+    timer: Option<(i64, SpawnHandle)>,
+    draining: Vec<oneshot::Sender<()>>,
+}
+
+/// Settings or credentials of the target have changed.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Reload;
+
+/// Answers when nothing is being worked on. Sent after the flag that stops new work.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Drain;
+
+impl<T: Target> Delivery<T> {
+    /// An actor that has read nothing yet.
+    pub(crate) fn new(target: Rc<T>, run: Run, on_end: Ended) -> Self {
+        let gate = Gate::new(run.shared.sources.clone(), run.shared.metrics.clone(), Rate::default());
+        Self::behind(gate, target, run, on_end)
+    }
+
+    fn behind(gate: Gate, target: Rc<T>, run: Run, on_end: Ended) -> Self {
+        let now_ms = run.now_ms();
+        Self {
+            target,
+            run,
+            on_end,
+            gate,
+            equipment: None,
+            active: HashSet::new(),
+            queue: VecDeque::new(),
+            deferred: HashMap::new(),
+            is_loading: false,
+            must_look_again: false,
+            is_blocked: false,
+            paused_until: 0,
+            breaker: Breaker::default(),
+            n_pauses_in_a_row: 0,
+            status: "",
+            last_success_at: 0,
+            last_work_at: now_ms,
+            timer: None,
+            draining: Vec::new(),
+        }
+    }
+
+    fn tell_if_drained(&mut self) {
+        if self.active.is_empty() {
+            for waiting in self.draining.drain(..) {
+                let _gave_up = waiting.send(());
+            }
+        }
+    }
+
+    /// Reads which lanes are ready, unless that is under way; then it is done once more afterwards.
+    fn look(&mut self, context: &mut Context<Self>) {
+        if self.is_loading {
+            self.must_look_again = true;
+            return;
+        }
+        self.is_loading = true;
+        self.must_look_again = false;
+        let (target, run, gate) = (Rc::clone(&self.target), self.run.clone(), self.gate.clone());
+        let known = self.equipment.clone();
+        let limit = PAGE + self.active.len() + self.deferred.len();
+        let reading = async move {
+            let equipment = match known {
+                Some(equipment) => Some(equipment),
+                None => target.load(&run, &gate).await?.map(Rc::new),
+            };
+            let now_ms = run.now_ms();
+            let n_lanes = i64::try_from(limit).unwrap_or(i64::MAX);
+            let ready = lanes::ready(&run.shared.db, target.id(), now_ms, n_lanes).await?;
+            let next_at = lanes::next_ready_at(&run.shared.db, target.id(), now_ms).await?;
+            Ok::<_, StoreError>((equipment, ready, next_at))
+        };
+        context.spawn(reading.into_actor(self).map(move |read, actor, context| {
+            actor.is_loading = false;
+            match read {
+                Ok((Some(equipment), ready, next_at)) => {
+                    actor.take_equipment(equipment);
+                    actor.take_ready(ready, limit, next_at, context);
+                }
+                Ok((None, _, _)) => context.stop(),
+                Err(error) => {
+                    tracing::warn!(target_id = actor.target.id(), %error, "ready lanes could not be read");
+                    let later = actor.run.now_ms() + 500;
+                    actor.look_at(later, context);
+                }
+            }
+        }));
+    }
+
+    fn take_equipment(&mut self, equipment: Rc<Equipment<T::Courier>>) {
+        if self.equipment.is_some() {
+            return;
+        }
+        self.is_blocked = equipment.status == "needs_auth";
+        if let Some(until) = equipment.paused_until {
+            self.paused_until = until;
+            self.gate.pause_until(until);
+        }
+        self.gate.set_rate(equipment.rate);
+        self.equipment = Some(equipment);
+    }
+
+    fn take_ready(
+        &mut self,
+        ready: Vec<String>,
+        limit: usize,
+        next_at: Option<i64>,
+        context: &mut Context<Self>,
+    ) {
+        let now_ms = self.run.now_ms();
+        self.deferred.retain(|_, until| *until > now_ms);
+        let was_full = ready.len() >= limit;
+        let queued: HashSet<String> = self.queue.iter().cloned().collect();
+        for lane in ready {
+            let is_known = self.active.contains(&lane) || queued.contains(&lane);
+            if !is_known && !self.deferred.contains_key(&lane) {
+                self.queue.push_back(lane);
+            }
+        }
+        if was_full {
+            self.must_look_again = true;
+        }
+        let next_deferred = self.deferred.values().copied().min();
+        if let Some(at) = [next_at, next_deferred].into_iter().flatten().min() {
+            self.look_at(at, context);
+        }
+        self.dispatch(context);
+    }
+
+    /// Sets the timer that looks again, unless an earlier one is set.
+    fn look_at(&mut self, at_ms: i64, context: &mut Context<Self>) {
+        if let Some((set_for, handle)) = self.timer {
+            if set_for <= at_ms && set_for > self.run.now_ms() {
+                return;
+            }
+            context.cancel_future(handle);
+        }
+        let wait_ms = u64::try_from(at_ms - self.run.now_ms()).unwrap_or_default();
+        let handle = context.run_later(Duration::from_millis(wait_ms + 1), |actor, context| {
+            actor.timer = None;
+            actor.look(context);
+        });
+        self.timer = Some((at_ms, handle));
+    }
+
+    /// Starts as many lanes as may run at once.
+    fn dispatch(&mut self, context: &mut Context<Self>) {
+        let Some(equipment) = self.equipment.clone() else { return };
+        let now_ms = self.run.now_ms();
+        if self.is_blocked || self.run.is_stopping.load(Ordering::Acquire) {
+            return;
+        }
+        if now_ms < self.paused_until {
+            let until = self.paused_until;
+            self.look_at(until, context);
+            return;
+        }
+        // After an outage one conversation tries alone.
+        let n_at_once = if self.breaker.is_open() { 1 } else { equipment.concurrency };
+        while self.active.len() < n_at_once {
+            let Some(lane) = self.queue.pop_front() else { break };
+            self.active.insert(lane.clone());
+            self.last_work_at = now_ms;
+            let (run, equipment) = (self.run.clone(), Rc::clone(&equipment));
+            let work = async move {
+                let report = run_lane(run, &equipment.courier, &lane).await;
+                (lane, report)
+            };
+            context.spawn(work.into_actor(self).map(|(lane, report), actor, context| {
+                actor.lane_ended(&lane, report, context);
+            }));
+        }
+    }
+
+    fn lane_ended(&mut self, lane: &str, report: LaneReport, context: &mut Context<Self>) {
+        self.active.remove(lane);
+        self.last_work_at = self.run.now_ms();
+        self.judge(&report, context);
+        match report.end {
+            LaneEnd::Left | LaneEnd::Waits => {}
+            LaneEnd::Deferred(until) => {
+                self.deferred.insert(lane.to_owned(), until);
+                self.look_at(until, context);
+            }
+            LaneEnd::Pause { until, failure } => self.pause(until, &failure, context),
+            LaneEnd::Block(failure) => {
+                self.is_blocked = true;
+                self.tell("needs_auth", failure.detail, None, None, context);
+            }
+        }
+        if self.must_look_again || self.queue.is_empty() {
+            self.look(context);
+        }
+        self.dispatch(context);
+        self.tell_if_drained();
+    }
+
+    /// Draws conclusions for the whole target from what a lane met.
+    fn judge(&mut self, report: &LaneReport, context: &mut Context<Self>) {
+        if report.was_answered && self.breaker.close() {
+            self.run.shared.metrics.breaker_closed();
+        }
+        if report.n_delivered > 0 {
+            self.n_pauses_in_a_row = 0;
+            self.succeeded(context);
+        }
+        let Some(failure) = report.unreachable.as_ref().filter(|_| !report.was_answered) else { return };
+        let was_open = self.breaker.is_open();
+        if let Some(nth) = self.breaker.count_failure() {
+            if !was_open {
+                self.run.shared.metrics.breaker_opened();
+            }
+            let random = self.run.shared.sources.fraction();
+            let until = self.run.now_ms() + self.run.backoff.delay_ms(nth, random);
+            self.pause(until, failure, context);
+        }
+    }
+
+    fn succeeded(&mut self, context: &mut Context<Self>) {
+        let now_ms = self.run.now_ms();
+        if self.status == "ok" && now_ms - self.last_success_at < SUCCESS_EVERY_MS {
+            return;
+        }
+        self.last_success_at = now_ms;
+        self.tell("ok", String::new(), None, Some(now_ms), context);
+    }
+
+    fn pause(&mut self, until: i64, failure: &Failure, context: &mut Context<Self>) {
+        self.n_pauses_in_a_row += 1;
+        self.paused_until = self.paused_until.max(until);
+        self.gate.pause_until(until);
+        let status = match failure.class {
+            ErrorClass::RateLimited | ErrorClass::Busy => "rate_limited",
+            ErrorClass::Sleeping => "sleeping",
+            _ => "unreachable",
+        };
+        self.tell(status, failure.detail.clone(), Some(self.paused_until), None, context);
+        self.look_at(until, context);
+    }
+
+    fn tell(
+        &mut self,
+        status: &'static str,
+        detail: String,
+        paused_until: Option<i64>,
+        success_at: Option<i64>,
+        context: &mut Context<Self>,
+    ) {
+        self.status = status;
+        let health = Health { status, detail, paused_until, success_at };
+        let (target, run) = (Rc::clone(&self.target), self.run.clone());
+        let saving = async move { target.save(&run, health).await };
+        context.spawn(saving.into_actor(self));
+    }
+
+    fn end_if_idle(&mut self, context: &mut Context<Self>) {
+        // What was sent within the rate's period must not be forgotten.
+        let period_ms = self.equipment.as_ref().map_or(0, |equipment| equipment.rate.period_ms());
+        let idle_ms = i64::try_from(IDLE.as_millis()).unwrap_or(i64::MAX).max(period_ms);
+        let is_busy = self.is_loading || !self.active.is_empty() || !self.queue.is_empty();
+        if !is_busy && self.deferred.is_empty() && self.run.now_ms() - self.last_work_at > idle_ms {
+            context.stop();
+        }
+    }
+}
+
+impl<T: Target> Actor for Delivery<T> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        context.run_interval(IDLE_CHECK, Self::end_if_idle);
+        self.look(context);
+    }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        (self.on_end)(self.target.id());
+    }
+}
+
+impl<T: Target> Supervised for Delivery<T> {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        if self.breaker.is_open() {
+            self.run.shared.metrics.breaker_closed();
+        }
+        // What has been sent stays counted, and a pause stays a pause.
+        let gate = self.gate.clone();
+        *self = Self::behind(gate, Rc::clone(&self.target), self.run.clone(), self.on_end.clone());
+        self.paused_until = self.gate.paused_until();
+    }
+}
+
+impl<T: Target> Handler<Nudge> for Delivery<T> {
+    type Result = ();
+
+    fn handle(&mut self, nudge: Nudge, context: &mut Context<Self>) {
+        drop(nudge);
+        self.look(context);
+    }
+}
+
+impl<T: Target> Handler<Reload> for Delivery<T> {
+    type Result = ();
+
+    fn handle(&mut self, _: Reload, context: &mut Context<Self>) {
+        // Lanes at work end with the settings they began with.
+        self.equipment = None;
+        self.is_blocked = false;
+        self.paused_until = 0;
+        self.gate.resume();
+        if self.breaker.close() {
+            self.run.shared.metrics.breaker_closed();
+        }
+        self.look(context);
+    }
+}
+
+impl<T: Target> Handler<Drain> for Delivery<T> {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> Self::Result {
+        let (sender, drained) = oneshot::channel();
+        self.draining.push(sender);
+        self.tell_if_drained();
+        Box::pin(async move {
+            let _interrupted = drained.await;
+        })
+    }
+}
+
+#[cfg(test)]
+impl<T: Target> Handler<crate::kernel::panic_matrix::Panic> for Delivery<T> {
+    type Result = ();
+
+    fn handle(&mut self, panic: crate::kernel::panic_matrix::Panic, context: &mut Context<Self>) {
+        crate::kernel::panic_matrix::act_out::<Self>(panic, context);
+    }
+}

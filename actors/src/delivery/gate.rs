@@ -1,0 +1,87 @@
+//! The gate that every call to one instance or account passes: its rate, and its pauses.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use super::rate::{Rate, RateWindow, Wait};
+use crate::domain::failure::{Effect, ErrorClass, Failure};
+use crate::kernel::Sources;
+use crate::metrics::Metrics;
+
+/// Clones share one window. Lives on the actor's arbiter.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    sources: Sources,
+    metrics: Metrics,
+    window: Rc<RefCell<RateWindow>>,
+    // Held while waiting: callers pass in the order in which they came.
+    line: Rc<Mutex<()>>,
+    paused_until: Rc<Cell<i64>>,
+}
+
+impl Gate {
+    /// A gate with nothing passed yet.
+    pub(crate) fn new(sources: Sources, metrics: Metrics, rate: Rate) -> Self {
+        let window = Rc::new(RefCell::new(RateWindow::new(rate)));
+        Self { sources, metrics, window, line: Rc::default(), paused_until: Rc::default() }
+    }
+
+    /// Keeps another rate from now on; what has started stays counted.
+    pub(crate) fn set_rate(&self, rate: Rate) {
+        self.window.borrow_mut().set_rate(rate);
+    }
+
+    /// Counts as used up: for one who cannot know what was sent just before.
+    pub(crate) fn use_up(&self) {
+        let mut window = self.window.borrow_mut();
+        *window = RateWindow::used_up(window.rate(), self.sources.now_ms());
+    }
+
+    /// Waits for the rate. Gives the time of the start, in epoch milliseconds; refuses during a pause.
+    pub(crate) async fn pass(&self) -> Result<i64, Failure> {
+        let _turn = self.line.lock().await;
+        let mut waited = Duration::ZERO;
+        loop {
+            let now_ms = self.sources.now_ms();
+            if now_ms < self.paused_until.get() {
+                return Err(self.pause_as_failure());
+            }
+            let started = self.window.borrow_mut().try_start(now_ms);
+            let Err(Wait { wait_ms }) = started else {
+                self.metrics.rate_limited(waited);
+                return Ok(now_ms);
+            };
+            let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default().max(1));
+            waited += wait;
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn pause_as_failure(&self) -> Failure {
+        Failure {
+            class: ErrorClass::RateLimited,
+            effect: Effect::None,
+            http_status: None,
+            detail: "a pause began before this call".to_owned(),
+            retry_at_ms: Some(self.paused_until.get()),
+        }
+    }
+
+    /// Lets nothing pass until then. A pause never shortens another.
+    pub(crate) fn pause_until(&self, until_ms: i64) {
+        self.paused_until.set(self.paused_until.get().max(until_ms));
+    }
+
+    /// Ends any pause.
+    pub(crate) fn resume(&self) {
+        self.paused_until.set(0);
+    }
+
+    /// Until when nothing passes; in the past when there is no pause.
+    pub(crate) fn paused_until(&self) -> i64 {
+        self.paused_until.get()
+    }
+}

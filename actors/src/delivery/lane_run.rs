@@ -1,0 +1,342 @@
+//! Working through a lane: one conversation in one direction, in order, an attempt at a time.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::backoff::{Backoff, NextStep, Situation, next_step};
+use super::journal::Journal;
+use super::waiters::Waiters;
+use crate::domain::failure::{Effect, ErrorClass, Failure};
+use crate::hub::Shared;
+use crate::store::conversations::Conversation;
+use crate::store::deliveries::{self, Delivery, Direction};
+use crate::store::lanes::{Begin, Settle};
+use crate::writer::{RecordIntent, RecordOutcome, WriteError};
+
+/// Messages of one conversation that are read at once.
+const PAGE: i64 = 16;
+/// How long to wait before the store is asked again.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// How one attempt ended over there.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It arrived.
+    Delivered(Delivered),
+    /// It did not, or nobody knows.
+    Failed(Box<Failed>),
+    /// Nothing was tried: whether an earlier call had its effect can be known only from then on.
+    NotYet(i64),
+}
+
+/// What is known of an arrival.
+#[derive(Debug, Default)]
+pub(crate) struct Delivered {
+    /// The id that X gave it.
+    pub(crate) message_id: Option<String>,
+    /// The case that holds it.
+    pub(crate) case: Option<(String, Option<String>)>,
+    pub(crate) conversation: Option<Conversation>,
+    /// Said in the record, such as why there was nothing to do.
+    pub(crate) remark: Option<String>,
+}
+
+/// What is known of a failure.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    /// What may have been done, or how far it got.
+    pub(crate) journal: Option<Journal>,
+    /// When the failed call was sent, in epoch milliseconds.
+    pub(crate) sent_at: i64,
+    pub(crate) conversation: Option<Conversation>,
+}
+
+/// Why a lane is left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LaneEnd {
+    /// Nothing is pending in it, or the process stops.
+    Left,
+    /// Its head waits until then; the store knows.
+    Waits,
+    /// Its head waits until then; the store does not know.
+    Deferred(i64),
+    /// Nothing may be sent to the target until then.
+    Pause {
+        /// Epoch milliseconds.
+        until: i64,
+        /// Why.
+        failure: Failure,
+    },
+    /// Nothing may be sent to the target until its credentials are changed.
+    Block(Failure),
+}
+
+/// What came of a lane: for the actor's pauses and for its status.
+#[derive(Debug)]
+pub(crate) struct LaneReport {
+    pub(crate) end: LaneEnd,
+    pub(crate) n_delivered: u64,
+    /// The last failure that says that the other side could not be reached.
+    pub(crate) unreachable: Option<Failure>,
+    /// The other side answered at least once.
+    pub(crate) was_answered: bool,
+}
+
+/// What does the attempts.
+pub(crate) trait Courier {
+    /// Makes one attempt.
+    async fn deliver(&self, run: &Run, delivery: &Delivery) -> Outcome;
+}
+
+/// What every lane of a target shares.
+#[derive(Clone)]
+pub(crate) struct Run {
+    pub(crate) shared: Shared,
+    pub(crate) direction: Direction,
+    pub(crate) backoff: Backoff,
+    /// How long one call may take over there.
+    pub(crate) timeout_ms: i64,
+    pub(crate) waiters: Waiters,
+    /// Counts arrivals for the target: a lane is read again when one came.
+    pub(crate) arrivals: Arc<AtomicU64>,
+    /// Set when the process stops: nothing new is begun.
+    pub(crate) is_stopping: Arc<AtomicBool>,
+}
+
+impl Run {
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.shared.sources.now_ms()
+    }
+
+    /// Stores what is about to be done.
+    pub(crate) async fn record_intent(
+        &self,
+        delivery: &Delivery,
+        journal: &Journal,
+        conversation: Option<Conversation>,
+    ) -> Result<(), Failure> {
+        let begin =
+            Begin { id: delivery.id.clone(), journal: journal.write(), at: journal.sent_at, conversation };
+        self.shared
+            .writer
+            .ask(RecordIntent(begin))
+            .await
+            .map_err(WriteError::from)
+            .and_then(|stored| stored.map_err(WriteError::from))
+            .map_err(|error| store_failure(&error.to_string()))
+    }
+
+    async fn settle(&self, settle: Settle) {
+        let mut pause = Duration::from_millis(20);
+        loop {
+            let stored = self.shared.writer.ask(RecordOutcome(settle.clone())).await;
+            let error = match stored {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => WriteError::from(error),
+                Err(error) => WriteError::from(error),
+            };
+            // The outcome is known only here. It is kept until the store takes it; if the process ends
+            // before, the journal says that a look-up is due.
+            tracing::warn!(delivery = settle.id, %error, "outcome could not be stored; trying again");
+            if self.is_stopping.load(Ordering::Acquire) && !error.is_transient() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+}
+
+/// A failure of the hub's own store, which is nobody's fault over there.
+pub(crate) fn store_failure(detail: &str) -> Failure {
+    Failure {
+        class: ErrorClass::Unavailable,
+        effect: Effect::None,
+        http_status: None,
+        detail: format!("the hub's own store did not answer: {detail}"),
+        retry_at_ms: None,
+    }
+}
+
+/// Delivers what is pending in a lane, in order, until it is empty or must wait.
+pub(crate) async fn run_lane(run: Run, courier: &impl Courier, lane_id: &str) -> LaneReport {
+    let mut report =
+        LaneReport { end: LaneEnd::Left, n_delivered: 0, unreachable: None, was_answered: false };
+    loop {
+        let n_arrivals = run.arrivals.load(Ordering::Acquire);
+        let page = match deliveries::of_lane(&run.shared.db, lane_id, PAGE).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::warn!(%error, "pending deliveries could not be read; trying again");
+                let pause_ms = i64::try_from(STORE_PAUSE.as_millis()).unwrap_or_default();
+                report.end = LaneEnd::Deferred(run.now_ms() + pause_ms);
+                return report;
+            }
+        };
+        let is_last_page = page.len() < usize::try_from(PAGE).unwrap_or_default();
+        for delivery in page {
+            if run.is_stopping.load(Ordering::Acquire) {
+                return report;
+            }
+            if let Some(end) = attempt(&run, courier, &delivery, &mut report).await {
+                report.end = end;
+                return report;
+            }
+            // An older message may have come late: it goes before what has not begun.
+            if run.arrivals.load(Ordering::Acquire) != n_arrivals {
+                break;
+            }
+        }
+        if is_last_page && run.arrivals.load(Ordering::Acquire) == n_arrivals {
+            return report;
+        }
+    }
+}
+
+/// One attempt. Gives why the lane is left, or `None` when it goes on.
+async fn attempt(
+    run: &Run,
+    courier: &impl Courier,
+    delivery: &Delivery,
+    report: &mut LaneReport,
+) -> Option<LaneEnd> {
+    let begun_at = run.now_ms();
+    let outcome = AssertUnwindSafe(courier.deliver(run, delivery)).catch_unwind().await;
+    let outcome = outcome.unwrap_or_else(|_panic| Outcome::Failed(Box::new(panicked(delivery, begun_at))));
+    let now_ms = run.now_ms();
+    let mut settle = Settle {
+        id: delivery.id.clone(),
+        lane_id: delivery.lane_id.clone(),
+        at: begun_at,
+        duration_ms: now_ms - begun_at,
+        attempts: delivery.attempts + 1,
+        lane_ready_at: now_ms,
+        ..Settle::default()
+    };
+    let end = match outcome {
+        Outcome::NotYet(until) => return Some(LaneEnd::Deferred(until)),
+        Outcome::Delivered(delivered) => {
+            arrived(run, delivery, delivered, &mut settle, now_ms);
+            report.n_delivered += 1;
+            report.was_answered = true;
+            report.unreachable = None;
+            None
+        }
+        Outcome::Failed(failed) => {
+            note_failure(report, &failed.failure);
+            run.shared.metrics.count_attempt(run.direction, failed.failure.class.as_str());
+            failed_attempt(run, delivery, *failed, &mut settle, now_ms)
+        }
+    };
+    run.settle(settle).await;
+    run.waiters.tell(&delivery.id);
+    end
+}
+
+fn note_failure(report: &mut LaneReport, failure: &Failure) {
+    let is_silent = match failure.class {
+        ErrorClass::Unavailable => true,
+        ErrorClass::Uncertain => failure.http_status.is_none(),
+        _ => false,
+    };
+    if is_silent {
+        report.unreachable = Some(failure.clone());
+    } else {
+        report.was_answered = true;
+    }
+}
+
+/// A bug in the courier: the message keeps its journal, and others are not held up for ever by it.
+fn panicked(delivery: &Delivery, begun_at: i64) -> Failed {
+    Failed {
+        failure: Failure {
+            class: ErrorClass::Unexpected,
+            effect: Effect::None,
+            http_status: None,
+            detail: "the hub panicked on this delivery; report the panic in its log".to_owned(),
+            retry_at_ms: None,
+        },
+        journal: Journal::read(delivery.journal.as_deref()),
+        sent_at: begun_at,
+        conversation: None,
+    }
+}
+
+fn arrived(run: &Run, delivery: &Delivery, delivered: Delivered, settle: &mut Settle, now_ms: i64) {
+    settle.status = "delivered";
+    settle.n_done = 1;
+    settle.delivered_at = Some(now_ms);
+    settle.message_id = delivered.message_id;
+    (settle.case_sys_id, settle.case_number) = delivered.case.map_or((None, None), |(id, n)| (Some(id), n));
+    settle.conversation = delivered.conversation;
+    settle.error_detail = delivered.remark;
+    run.shared.metrics.count_attempt(run.direction, "none");
+    run.shared.metrics.count_delivery(run.direction, "delivered");
+    run.shared.metrics.time_delivery(run.direction, now_ms - delivery.created_at);
+}
+
+fn failed_attempt(
+    run: &Run,
+    delivery: &Delivery,
+    failed: Failed,
+    settle: &mut Settle,
+    now_ms: i64,
+) -> Option<LaneEnd> {
+    let Failed { failure, journal, sent_at, conversation } = failed;
+    let was_refused_here = failure.class == ErrorClass::RateLimited && failure.http_status.is_none();
+    if was_refused_here {
+        settle.attempts = delivery.attempts;
+    }
+    let situation = Situation {
+        n_attempts: u32::try_from(settle.attempts.max(1)).unwrap_or(u32::MAX),
+        sent_at_ms: sent_at,
+        now_ms,
+        deadline_ms: delivery.deadline_at,
+        timeout_ms: run.timeout_ms,
+    };
+    let next = next_step(&failure, &situation, &run.backoff, run.shared.sources.fraction());
+    settle.status = "retrying";
+    settle.http_status = failure.http_status.map(i64::from);
+    settle.error_class = Some(failure.class.as_str());
+    settle.error_detail = Some(failure.detail.clone());
+    settle.conversation = conversation;
+    let mut journal = journal;
+    let end = match next {
+        NextStep::Dead => {
+            settle.status = "dead";
+            settle.n_done = 1;
+            run.shared.metrics.count_delivery(run.direction, "dead");
+            tracing::warn!(delivery = delivery.id, class = %failure.class, detail = failure.detail, "delivery is dead");
+            None
+        }
+        NextStep::BlockOnCredentials => {
+            settle.status = "blocked";
+            Some(LaneEnd::Block(failure))
+        }
+        NextStep::PauseInstanceUntil(until) => {
+            settle.lane_ready_at = until;
+            Some(LaneEnd::Pause { until, failure })
+        }
+        NextStep::RetryAt(at) => {
+            settle.lane_ready_at = at;
+            Some(LaneEnd::Waits)
+        }
+        NextStep::LookUpAt(at) => {
+            settle.lane_ready_at = at;
+            if let Some(journal) = journal.as_mut() {
+                journal.look_at = at;
+            }
+            Some(LaneEnd::Waits)
+        }
+    };
+    if end.is_some() {
+        settle.next_attempt_at = Some(settle.lane_ready_at);
+    }
+    settle.journal = journal.map(|journal| journal.write());
+    end
+}

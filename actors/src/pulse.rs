@@ -1,0 +1,171 @@
+//! How the hub fares: readiness, and the metrics that are read at the moment of asking.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::hub::Shared;
+use crate::metrics::{n_panics, write_gauges};
+use crate::store::{Db, StoreError, deliveries, instances, lanes};
+use crate::writer::Flush;
+
+/// How long a check may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Kinds of actors, so that every series exists from the start.
+const KINDS: [&str; 10] = [
+    "writer",
+    "token_store",
+    "accounts",
+    "directory",
+    "records",
+    "intake",
+    "outbox",
+    "sweeper",
+    "instance_delivery",
+    "account_delivery",
+];
+const STATUSES: [&str; 4] = ["queued", "sending", "retrying", "blocked"];
+const INSTANCE_STATUSES: [&str; 6] =
+    ["ok", "unreachable", "sleeping", "needs_auth", "rate_limited", "unchecked"];
+
+/// What one check found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// It works.
+    Ok,
+    /// It does not.
+    Failing,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl Check {
+    fn of(works: bool) -> Self {
+        if works { Self::Ok } else { Self::Failing }
+    }
+}
+
+/// This process's own ability to accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Checks {
+    /// The database answers.
+    pub database: Check,
+    /// The writer commits.
+    pub writer: Check,
+    /// No actor was taken out of service.
+    pub actors: Check,
+    /// The webhook at X, as last seen. Told, and no reason to be unready.
+    pub webhook: Check,
+}
+
+impl Checks {
+    /// Whether this process can accept.
+    pub fn is_ready(&self) -> bool {
+        [self.database, self.writer, self.actors].iter().all(|check| *check == Check::Ok)
+    }
+}
+
+/// Looks whether this process can accept, in a bounded time.
+pub(crate) async fn check(shared: &Shared, webhook: Check) -> Checks {
+    let database = tokio::time::timeout(CHECK_TIMEOUT, ping(&shared.db));
+    let writer = tokio::time::timeout(CHECK_TIMEOUT, shared.writer.ask(Flush));
+    let (database, writer) = futures_util::future::join(database, writer).await;
+    let out_of_service = shared.registry.out_of_service();
+    Checks {
+        database: Check::of(matches!(database, Ok(Ok(())))),
+        writer: Check::of(matches!(writer, Ok(Ok(Ok(()))))),
+        actors: Check::of(out_of_service.is_empty()),
+        webhook,
+    }
+}
+
+statements! {
+    PING = "SELECT 1";
+    OLDEST_DUE = "SELECT MIN(ready_at) FROM lanes WHERE ready_at IS NOT NULL";
+}
+
+async fn ping(db: &Db) -> Result<(), StoreError> {
+    match db {
+        Db::Sqlite(db) => {
+            sqlx::query(PING.sqlite).execute(&db.reads).await?;
+        }
+        Db::Postgres(pool) => {
+            sqlx::query(PING.postgres).execute(pool).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn oldest_due(db: &Db) -> Result<Option<i64>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(OLDEST_DUE)).fetch_one(pool).await)?)
+}
+
+/// All metrics in the Prometheus text format.
+pub(crate) async fn metrics_text(shared: &Shared, version: &str) -> String {
+    let mut text = shared.metrics.encode();
+    write_queue(&mut text, shared).await;
+    write_actors(&mut text, shared);
+    let panics = u32::try_from(n_panics()).unwrap_or(u32::MAX);
+    write_gauges(
+        &mut text,
+        "panics_total",
+        "counter",
+        "Panics of the process.",
+        [(String::new(), panics.into())],
+    );
+    let build = format!("version=\"{version}\"");
+    write_gauges(&mut text, "build_info", "gauge", "The running program.", [(build, 1.0)]);
+    let _written = writeln!(text, "# EOF");
+    text
+}
+
+async fn write_queue(text: &mut String, shared: &Shared) {
+    let mut depths = Vec::new();
+    // A database that is down is told by readiness; the series stay, at zero.
+    let pending = deliveries::pending_by_status(&shared.db).await.unwrap_or_default();
+    for direction in ["to_servicenow", "to_x"] {
+        for status in STATUSES {
+            let is_it = |row: &&(String, String, i64)| row.0 == direction && row.1 == status;
+            let n = pending.iter().find(is_it).map_or(0, |row| row.2);
+            depths.push((format!("direction=\"{direction}\",status=\"{status}\""), to_f64(n)));
+        }
+    }
+    write_gauges(text, "queue_depth", "gauge", "Deliveries that wait.", depths);
+
+    let now_ms = shared.sources.now_ms();
+    let oldest = oldest_due(&shared.db).await.unwrap_or_default();
+    let overdue_ms = oldest.map_or(0, |ready_at| (now_ms - ready_at).max(0));
+    let help = "How long the oldest delivery that could be tried has been waiting.";
+    write_gauges(text, "oldest_due_seconds", "gauge", help, [(String::new(), to_f64(overdue_ms) / 1000.0)]);
+
+    let by_status = instances::count_by_status(&shared.db).await.unwrap_or_default();
+    let rows = INSTANCE_STATUSES.map(|status| {
+        let n = by_status.iter().find(|row| row.0 == status).map_or(0, |row| row.1);
+        (format!("status=\"{status}\""), to_f64(n))
+    });
+    write_gauges(text, "instances", "gauge", "ServiceNow instances by status.", rows);
+}
+
+fn write_actors(text: &mut String, shared: &Shared) {
+    let summary = shared.registry.summary();
+    let of = |kind: &str| summary.get(kind).copied().unwrap_or_default();
+    let restarts = KINDS.map(|kind| {
+        let n = u32::try_from(of(kind).restarts).unwrap_or(u32::MAX);
+        (format!("actor=\"{kind}\",reason=\"panic\""), f64::from(n))
+    });
+    write_gauges(text, "actor_restarts_total", "counter", "Restarts of actors.", restarts);
+    let depths = KINDS.map(|kind| {
+        let n = u32::try_from(of(kind).depth).unwrap_or(u32::MAX);
+        (format!("actor=\"{kind}\""), f64::from(n))
+    });
+    write_gauges(text, "actor_mailbox_depth", "gauge", "Asks waiting for an answer.", depths);
+}
+
+/// Counts and milliseconds stay far below what a double holds exactly.
+fn to_f64(n: i64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+    let float = n as f64;
+    float
+}
