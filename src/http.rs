@@ -7,7 +7,6 @@
 pub(crate) mod auth;
 mod client;
 mod frame;
-pub(crate) mod activity;
 pub(crate) mod body;
 mod header;
 pub(crate) mod negotiate;

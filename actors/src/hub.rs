@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
 
+use crate::accounts::{Accounts, AttemptLimit};
 use crate::domain::secret::Secret;
+use crate::domain::token_policy::TokenPolicy;
 use crate::kernel::{Mailbox, Registry, Sources, Terms, start};
 use crate::metrics::Metrics;
 use crate::store::{Db, SchemaState, StoreError};
-use crate::token_store::Tokens;
+use crate::token_store::{Company, Tokens};
 use crate::writer::Writer;
 
 /// What every actor of the hub is given.
@@ -50,10 +52,26 @@ impl Shared {
 }
 
 /// What the hub is to be.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct HubSettings {
     /// `sqlite://…` or `postgres://…`.
     pub database_url: Secret,
+    /// Which databases are brought up to date at the start.
+    pub migrate: Migrate,
+    /// How long tokens live, and how many a user may have.
+    pub tokens: TokenPolicy,
+    /// How many failed logins are borne.
+    pub login_attempts: AttemptLimit,
+}
+
+/// Which databases are brought up to date at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Migrate {
+    /// An embedded one; a server database whose schema is behind is refused.
+    #[default]
+    Embedded,
+    /// Any.
+    Any,
 }
 
 /// Why the hub did not start.
@@ -67,6 +85,9 @@ pub enum StartError {
         "the schema is behind by {0} migration(s); run `casewire migrate`, or `casewire serve --migrate`"
     )]
     SchemaBehind(usize),
+    /// The schema was made by a newer version of this program.
+    #[error("the schema is newer than this program; run a newer casewire")]
+    SchemaAhead,
 }
 
 /// The running actors: what the edge asks.
@@ -74,21 +95,24 @@ pub enum StartError {
 pub struct Hub {
     shared: Shared,
     tokens: Tokens,
+    accounts: Mailbox<Accounts>,
 }
 
 impl Hub {
     /// Opens the store, brings an embedded one up to date, and starts the actors in the order in which
     /// they need each other.
     pub async fn start(settings: HubSettings, sources: Sources) -> Result<Self, StartError> {
-        let db = Db::connect(settings.database_url.expose()).await?;
-        if db.is_embedded() {
-            db.migrate().await?;
-        }
-        if let SchemaState::Behind(n_missing) = db.schema().await? {
-            return Err(StartError::SchemaBehind(n_missing));
-        }
+        let db = open(&settings).await?;
+        let company = if db.is_embedded() { Company::Alone } else { Company::Others };
         let shared = Shared::start(db, sources);
-        Ok(Self { shared, tokens: Tokens })
+        let tokens = Tokens::start(&shared, settings.tokens, company);
+        let accounts = Accounts::start(&shared, &tokens, settings.login_attempts);
+        Ok(Self { shared, tokens, accounts })
+    }
+
+    /// Users, and who may log in.
+    pub fn accounts(&self) -> &Mailbox<Accounts> {
+        &self.accounts
     }
 
     /// Tokens: checking them, issuing them, ending them.
@@ -113,7 +137,21 @@ impl Hub {
 
     /// Stops the actors in reverse order and closes the store.
     pub async fn stop(&self) {
+        self.tokens.note_uses().await;
         self.shared.db.close().await;
+    }
+}
+
+/// Opens the store and sees to its schema.
+pub(crate) async fn open(settings: &HubSettings) -> Result<Db, StartError> {
+    let db = Db::connect(settings.database_url.expose()).await?;
+    if db.is_embedded() || settings.migrate == Migrate::Any {
+        db.migrate().await?;
+    }
+    match db.schema().await? {
+        SchemaState::Current => Ok(db),
+        SchemaState::Behind(n_missing) => Err(StartError::SchemaBehind(n_missing)),
+        SchemaState::Ahead => Err(StartError::SchemaAhead),
     }
 }
 

@@ -24,6 +24,11 @@ impl TokenKind {
             Self::ApiKey => "api_key",
         }
     }
+
+    /// The kind of that name.
+    pub(crate) fn from_name(name: &str) -> Self {
+        if name == Self::ApiKey.as_str() { Self::ApiKey } else { Self::Session }
+    }
 }
 
 /// How many hex digits a token has, beside its prefix.
@@ -71,6 +76,18 @@ impl Digest {
         is_possible.then(|| Self(Sha256::digest(token.as_bytes()).into()))
     }
 
+    /// From hex, as it is stored.
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        for (byte, n) in bytes.iter_mut().zip(0..) {
+            *byte = u8::from_str_radix(text.get(2 * n..2 * n + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
     /// In hex, as it is stored.
     pub fn to_hex(self) -> String {
         hex(&self.0)
@@ -103,6 +120,13 @@ pub struct Session {
     pub expires_at_ms: Option<i64>,
     /// Whose it is.
     pub user: Arc<User>,
+}
+
+impl Session {
+    /// Whether it has ended by itself.
+    pub fn has_expired(&self, now_ms: i64) -> bool {
+        self.expires_at_ms.is_some_and(|at| at <= now_ms)
+    }
 }
 
 #[cfg(test)]

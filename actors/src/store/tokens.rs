@@ -14,8 +14,8 @@ statements! {
     LIVE_OF_USER = "SELECT id, user_id, digest, kind, name, created_at, expires_at, last_used_at FROM tokens WHERE user_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY created_at, id";
     COUNT_LIVE = "SELECT COUNT(*) FROM tokens WHERE user_id = $1 AND kind = 'session' AND (expires_at IS NULL OR expires_at > $2)";
     INSERT = "INSERT INTO tokens (id, user_id, digest, kind, name, created_at, expires_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, NULL)";
-    DELETE_OF_USER = "DELETE FROM tokens WHERE id = $1 AND user_id = $2";
-    DELETE_BY_ID = "DELETE FROM tokens WHERE id = $1";
+    DELETE_OF_USER = "DELETE FROM tokens WHERE id = $1 AND user_id = $2 RETURNING digest";
+    DELETE_BY_ID = "DELETE FROM tokens WHERE id = $1 RETURNING digest";
     DELETE_SESSIONS = "DELETE FROM tokens WHERE user_id = $1 AND kind = 'session' AND id <> $2";
     DELETE_API_KEY = "DELETE FROM tokens WHERE user_id = $1 AND kind = 'api_key'";
     DELETE_EXPIRED = "DELETE FROM tokens WHERE expires_at <= $1";
@@ -39,7 +39,7 @@ pub(crate) async fn by_digest(db: &Db, digest: &str) -> Result<Option<Session>, 
         on_db!(db, |pool, sql| sqlx::query_as(sql(BY_DIGEST)).bind(digest).fetch_optional(pool).await)?;
     Ok(row.map(|row| Session {
         token_id: row.token_id,
-        kind: if row.kind == TokenKind::ApiKey.as_str() { TokenKind::ApiKey } else { TokenKind::Session },
+        kind: TokenKind::from_name(&row.kind),
         created_at_ms: row.created_at,
         expires_at_ms: row.expires_at,
         user: Arc::new(row.user.into()),
@@ -163,7 +163,7 @@ impl Change for ReplaceApiKey {
     }
 }
 
-/// Ends a token. Gives the mark; `None` when there is no such token (of that user).
+/// Ends a token. Gives its digest and the mark; `None` when there is no such token (of that user).
 #[derive(Debug, Clone)]
 pub(crate) struct Revoke {
     pub(crate) token_id: String,
@@ -172,20 +172,18 @@ pub(crate) struct Revoke {
 }
 
 impl Change for Revoke {
-    type Output = Option<i64>;
+    type Output = Option<(String, i64)>;
 
-    async fn apply(self, conn: &mut Conn<'_>) -> Result<Option<i64>, StoreError> {
-        let n_deleted = on_conn!(conn, |conn, sql| {
+    async fn apply(self, conn: &mut Conn<'_>) -> Result<Self::Output, StoreError> {
+        let digest: Option<String> = on_conn!(conn, |conn, sql| {
             let deletion = match &self.user_id {
-                Some(user_id) => sqlx::query(sql(DELETE_OF_USER)).bind(&self.token_id).bind(user_id),
-                None => sqlx::query(sql(DELETE_BY_ID)).bind(&self.token_id),
+                Some(user_id) => sqlx::query_scalar(sql(DELETE_OF_USER)).bind(&self.token_id).bind(user_id),
+                None => sqlx::query_scalar(sql(DELETE_BY_ID)).bind(&self.token_id),
             };
-            deletion.execute(&mut **conn).await.map(|done| done.rows_affected())
+            deletion.fetch_optional(&mut **conn).await
         })?;
-        if n_deleted == 0 {
-            return Ok(None);
-        }
-        Ok(Some(marks::bump(conn, marks::TOKENS).await?))
+        let Some(digest) = digest else { return Ok(None) };
+        Ok(Some((digest, marks::bump(conn, marks::TOKENS).await?)))
     }
 }
 
