@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
 
+use crate::accounts::{Accounts, AttemptLimit};
 use crate::directory::{Directory, Refresh};
 use crate::domain::secret::Secret;
+use crate::domain::token_policy::TokenPolicy;
 use crate::intake::Intake;
 use crate::kernel::{Mailbox, Registry, Sources, Terms, start};
 use crate::metrics::Metrics;
@@ -18,7 +20,7 @@ use crate::outbox::Outbox;
 use crate::pulse::{self, Check, Checks};
 use crate::records::Records;
 use crate::store::{Db, SchemaState, StoreError};
-use crate::token_store::Tokens;
+use crate::token_store::{Company, Tokens};
 use crate::writer::{Flush, Writer};
 use traffic::Traffic;
 pub use traffic::{TrafficSettings, WebhookKey};
@@ -65,10 +67,24 @@ impl Shared {
 pub struct HubSettings {
     /// `sqlite://…` or `postgres://…`.
     pub database_url: Secret,
-    /// Whether a server database is brought up to date too; an embedded one always is.
-    pub migrates: bool,
     /// How messages are carried.
     pub traffic: TrafficSettings,
+    /// Which databases are brought up to date at the start.
+    pub migrate: Migrate,
+    /// How long tokens live, and how many a user may have.
+    pub tokens: TokenPolicy,
+    /// How many failed logins are borne.
+    pub login_attempts: AttemptLimit,
+}
+
+/// Which databases are brought up to date at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Migrate {
+    /// An embedded one; a server database whose schema is behind is refused.
+    #[default]
+    Embedded,
+    /// Any.
+    Any,
 }
 
 /// Why the hub did not start.
@@ -82,6 +98,9 @@ pub enum StartError {
         "the schema is behind by {0} migration(s); run `casewire migrate`, or `casewire serve --migrate`"
     )]
     SchemaBehind(usize),
+    /// The schema was made by a newer version of this program.
+    #[error("the schema is newer than this program; run a newer casewire")]
+    SchemaAhead,
     /// No HTTP client can be made.
     #[error(transparent)]
     Client(Arc<ClientError>),
@@ -98,6 +117,7 @@ impl From<ClientError> for StartError {
 pub struct Hub {
     shared: Shared,
     tokens: Tokens,
+    accounts: Mailbox<Accounts>,
     traffic: Traffic,
 }
 
@@ -105,16 +125,18 @@ impl Hub {
     /// Opens the store, brings an embedded one up to date, and starts the actors in the order in which
     /// they need each other.
     pub async fn start(settings: HubSettings, sources: Sources) -> Result<Self, StartError> {
-        let db = Db::connect(settings.database_url.expose()).await?;
-        if db.is_embedded() || settings.migrates {
-            db.migrate().await?;
-        }
-        if let SchemaState::Behind(n_missing) = db.schema().await? {
-            return Err(StartError::SchemaBehind(n_missing));
-        }
+        let db = open(&settings).await?;
+        let company = if db.is_embedded() { Company::Alone } else { Company::Others };
         let shared = Shared::start(db, sources);
+        let tokens = Tokens::start(&shared, settings.tokens, company);
+        let accounts = Accounts::start(&shared, &tokens, settings.login_attempts);
         let traffic = Traffic::start(&shared, settings.traffic).await?;
-        Ok(Self { shared, tokens: Tokens, traffic })
+        Ok(Self { shared, tokens, accounts, traffic })
+    }
+
+    /// Users, and who may log in.
+    pub fn accounts(&self) -> &Mailbox<Accounts> {
+        &self.accounts
     }
 
     /// Tokens: checking them, issuing them, ending them.
@@ -178,7 +200,21 @@ impl Hub {
         // What intake noted of the accounts; at the next start it would only be a little older.
         let _unsaved = self.traffic.directory.ask(Refresh).await;
         let _uncommitted = self.shared.writer.ask(Flush).await;
+        self.tokens.note_uses().await;
         self.shared.db.close().await;
+    }
+}
+
+/// Opens the store and sees to its schema.
+pub(crate) async fn open(settings: &HubSettings) -> Result<Db, StartError> {
+    let db = Db::connect(settings.database_url.expose()).await?;
+    if db.is_embedded() || settings.migrate == Migrate::Any {
+        db.migrate().await?;
+    }
+    match db.schema().await? {
+        SchemaState::Current => Ok(db),
+        SchemaState::Behind(n_missing) => Err(StartError::SchemaBehind(n_missing)),
+        SchemaState::Ahead => Err(StartError::SchemaAhead),
     }
 }
 
