@@ -4,7 +4,12 @@
 //! help texts, so they carry no markup.
 #![allow(clippy::doc_markdown, reason = "documentation comments are help texts, read on a terminal")]
 
+mod createsuperuser;
+mod dispatch;
+mod migrate;
 pub mod output;
+mod serve;
+mod token;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +20,8 @@ use clap_complete::Shell;
 use url::Url;
 use uuid::Uuid;
 
+pub use self::dispatch::run;
+use self::dispatch::open_office;
 use self::output::OutputFormat;
 use crate::settings::parse_address;
 

@@ -6,7 +6,9 @@
 mod application;
 pub mod cli;
 mod http;
+mod hub_settings;
 pub mod settings;
 pub mod telemetry;
 
 pub use application::{Application, Stopper};
+pub use hub_settings::hub_settings;

@@ -1,2 +1,7 @@
-//! Stub.
-fn main() {}
+//! The program: parses the command line and runs the command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    casewire::cli::run(casewire::cli::parse())
+}

@@ -6,6 +6,8 @@
 mod json;
 mod multipart;
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::header::Parameterized;
@@ -112,9 +114,23 @@ impl Body {
         if !self.has_lone_surrogates {
             return None;
         }
-        let original = |c| u32::from(c).checked_sub(SURROGATE_SHIFT);
-        text.chars().filter_map(original).find(|code| (0xD800..=0xDFFF).contains(code))
+        text.chars().find_map(surrogate_of)
     }
+
+    /// The text with U+FFFD for each lone surrogate, to look at it otherwise: both lie in the
+    /// Basic Multilingual Plane, and the private characters that stand for surrogates do not.
+    pub(super) fn with_replacements<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.lone_surrogate(text).is_none() {
+            return Cow::Borrowed(text);
+        }
+        let replaced = |c| if surrogate_of(c).is_some() { char::REPLACEMENT_CHARACTER } else { c };
+        text.chars().map(replaced).collect()
+    }
+}
+
+/// The lone surrogate that a private character stands for.
+fn surrogate_of(c: char) -> Option<u32> {
+    u32::from(c).checked_sub(SURROGATE_SHIFT).filter(|code| (0xD800..=0xDFFF).contains(code))
 }
 
 /// What reads a body.

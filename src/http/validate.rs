@@ -14,6 +14,8 @@ use super::body::Body;
 /// What is wrong with a whole body stands under this name.
 const WHOLE: &str = "non_field_errors";
 
+const NOT_AN_EMAIL: &str = "Enter a valid email address.";
+
 /// The answer to a 400 of validation: names and messages, in order. Serializes to
 /// `{"field": ["message", …], …}`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
@@ -161,6 +163,11 @@ impl Valid {
         self.0.iter_mut().find(|(known, _)| *known == name)?.1.take()
     }
 
+    /// Adds the fields of another check.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Whether a field was given, as text or null.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| *known == name)
@@ -205,7 +212,9 @@ impl Text {
             }
             Value::String(text) => text.clone(),
             Value::Number(number) => number_as_text(number),
-            Value::Bool(_) | Value::Array(_) | Value::Object(_) => return fail("Not a valid string."),
+            Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+                return fail(if self.is_email { NOT_AN_EMAIL } else { "Not a valid string." });
+            }
         };
         let text = if self.is_trimmed { text.trim_matches(is_blank).to_owned() } else { text };
         if text.is_empty() {
@@ -235,8 +244,8 @@ impl Text {
         if let Some(code) = body.lone_surrogate(text) {
             messages.push(format!("Surrogate characters are not allowed: U+{code:X}."));
         }
-        if self.is_email && !is_email(text) {
-            messages.push("Enter a valid email address.".to_owned());
+        if self.is_email && !is_email(&body.with_replacements(text)) {
+            messages.push(NOT_AN_EMAIL.to_owned());
         }
         messages
     }

@@ -26,7 +26,11 @@ pub(super) fn parse(
             return Err(malformed(format!("more than {MOST_FORM_FIELDS} fields")));
         }
         if let Some((name, value)) = field(part, charset).map_err(malformed)? {
-            fields.insert(name, value);
+            // As in the original, a file goes before a text of the same name wherever it stands.
+            let is_hidden = value.is_string() && fields.get(&name).is_some_and(Value::is_object);
+            if !is_hidden {
+                fields.insert(name, value);
+            }
         }
     }
     Ok(fields)
@@ -99,7 +103,7 @@ fn field(part: &[u8], charset: Charset) -> Result<Option<(String, Value)>, Strin
         let (name, value) = line.split_once(':')?;
         name.trim().eq_ignore_ascii_case("content-disposition").then(|| Parameterized::parse(value))
     });
-    let Some(disposition) = disposition.filter(|header| header.value == "form-data") else { return Ok(None) };
+    let Some(disposition) = disposition else { return Ok(None) };
     let Some(name) = disposition.parameter("name") else { return Ok(None) };
     let is_file = disposition.parameter("filename").is_some_and(|file| !file.is_empty());
     let value = if is_file {

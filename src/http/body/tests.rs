@@ -135,6 +135,16 @@ fn multipart_forms_are_read() {
             json!({"a": {}}),
         ),
         (format!("{}{}--XbX--", part("X: y", "x"), named("a", "1")), json!({"a": "1"})),
+        // A file goes before a text of the same name; the kind of disposition does not matter.
+        (
+            format!(
+                "{}{}--XbX--",
+                part("Content-Disposition: attachment; name=a; filename=f", "x"),
+                named("a", "1")
+            ),
+            json!({"a": {}}),
+        ),
+        (format!("{}--XbX--", part("Content-Disposition: attachment; name=a", "x")), json!({"a": "x"})),
         ("--XbX\r\n--XbX--".to_owned(), json!({})),
         ("--XbX--\r\n".to_owned(), json!({})),
     ];

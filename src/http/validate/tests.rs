@@ -67,6 +67,8 @@ fn fields_are_refused_in_the_recorded_words() {
                 "Enter a valid email address.",
             ]}),
         ),
+        // An e-mail address has one message for every wrong kind.
+        (json!({"username": true}), json!({"username": ["Enter a valid email address."]})),
         (json!({"first_name": "a\0"}), json!({"first_name": ["Null characters are not allowed."]})),
         (
             json!({"username": "a\0"}),
@@ -134,6 +136,9 @@ fn lone_surrogates_are_refused_by_their_code() {
     let invalid = check(&json_body(r#"{"a": "x\ud800"}"#), &fields, Presence::Whole);
     assert_eq!(invalid.unwrap_err(), Invalid::field("a", "Surrogate characters are not allowed: U+D800."));
     assert!(check(&json_body(r#"{"a": "\ud83d\ude00"}"#), &fields, Presence::Whole).is_ok());
+    // The letters of a domain may be any of the first plane, which surrogates are of.
+    let invalid = check(&json_body(r#"{"a": "a@b.co\ud800"}"#), &[Text::new("a").email()], Presence::Whole);
+    assert_eq!(invalid.unwrap_err(), Invalid::field("a", "Surrogate characters are not allowed: U+D800."));
 }
 
 #[test]
