@@ -8,6 +8,7 @@
 #[macro_use]
 mod store;
 
+pub mod accounts;
 pub mod classify;
 pub mod delivery;
 pub mod directory;
@@ -17,6 +18,7 @@ pub mod intake;
 pub mod kernel;
 pub mod metrics;
 pub mod net;
+pub mod office;
 pub mod outbox;
 pub mod pulse;
 pub mod records;

@@ -267,7 +267,10 @@ mod tests {
         routes.touch_account("nobody", 7);
         routes.put(row("a1", "42", 2));
         let touches = routes.unstored_touches();
-        assert_eq!(touches.iter().map(|touch| (touch.id.as_str(), touch.at)).collect::<Vec<_>>(), [("a1", 9)]);
+        assert_eq!(
+            touches.iter().map(|touch| (touch.id.as_str(), touch.at)).collect::<Vec<_>>(),
+            [("a1", 9)]
+        );
         assert_eq!(routes.last_event_at_ms("a1"), Some(9));
         routes.note_stored(&touches);
         assert!(routes.unstored_touches().is_empty());

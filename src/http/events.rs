@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderName;
-use casewire_actors::outbox::{AnswerState, Channel, OutboxError, SendAnswer, ShowAnswer};
+use casewire_actors::outbox::{AnswerState, Channel, MAX_WAIT, OutboxError, SendAnswer, ShowAnswer};
 use serde_json::{Map, Value, json};
 
 use super::auth::Caller;
@@ -27,8 +27,6 @@ const FIELDS: [Text; 7] = [
 ];
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
-/// The longest time a caller may ask to wait, in seconds.
-const MAX_WAIT_S: u64 = 30;
 /// How soon a user with a full queue should come back.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_secs(60);
 
@@ -113,7 +111,7 @@ fn wait_of<'a>(preferences: impl Iterator<Item = &'a str>, default: Duration) ->
         }
         let seconds = preference.strip_prefix("wait=").and_then(|n| n.trim_matches('"').parse().ok());
         if let Some(seconds) = seconds {
-            return Duration::from_secs(u64::min(seconds, MAX_WAIT_S));
+            return Duration::from_secs(seconds).min(MAX_WAIT);
         }
     }
     default

@@ -24,7 +24,7 @@ use crate::routes::Routes;
 use crate::servicenow::client::ServiceNow;
 use crate::servicenow::customers::CustomerTable;
 use crate::servicenow::{Credentials, client::NowMs};
-use crate::store::{Db, accounts};
+use crate::store::Db;
 use crate::store::deliveries::Direction;
 use crate::store::suite::deliveries::furnish;
 use crate::x::client::{AccountCredentials, XApp, XClient};
@@ -65,8 +65,9 @@ impl Trial {
         let shared = Shared::start(db, Sources::system());
         let fleet = fleet(&shared, &instance, &x);
         let routes = Routes::default();
-        let account = accounts::by_id(&shared.db, "a1").await.expect("an answer").expect("a row");
-        routes.put(account);
+        for row in crate::store::accounts::all(&shared.db).await.expect("accounts") {
+            routes.put(row);
+        }
         let desk = (shared.clone(), routes.clone(), fleet.clone());
         let intake = start(&shared.front, &shared.registry, Shared::front_terms("intake", 64), move |_| {
             Intake::new(desk.0, desk.1, desk.2)

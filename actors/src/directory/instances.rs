@@ -11,8 +11,8 @@ use crate::domain::fields::{FieldErrors, sentence};
 use crate::domain::instance::{InstanceSecrets, InstanceSettings, InstanceView};
 use crate::domain::requester::Requester;
 use crate::net::{InstanceUrl, resolve};
-use crate::store::instances::{self, InstanceColumns, InstanceRow, InsertInstance, UpdateInstance};
 use crate::store::StoreError;
+use crate::store::instances::{self, InsertInstance, InstanceColumns, InstanceRow, UpdateInstance};
 use crate::writer::Apply;
 
 /// How long the name of an instance may take to resolve.
@@ -43,10 +43,7 @@ pub(super) async fn create(desk: Desk, message: CreateInstance) -> Result<Instan
     view(&desk, &row).await
 }
 
-pub(super) async fn list(
-    desk: Desk,
-    message: ListInstances,
-) -> Result<Listed<InstanceView>, DirectoryError> {
+pub(super) async fn list(desk: Desk, message: ListInstances) -> Result<Listed<InstanceView>, DirectoryError> {
     let db = &desk.shared.db;
     let n_total = instances::count_of_user(db, &message.user_id).await?;
     let mut rows = Vec::new();

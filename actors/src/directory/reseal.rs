@@ -24,12 +24,7 @@ pub(super) async fn reseal(desk: &Desk) -> Result<(), DirectoryError> {
     Ok(())
 }
 
-fn renewed(
-    desk: &Desk,
-    table: &str,
-    id: &str,
-    before: &[u8],
-) -> Result<Option<Vec<u8>>, DirectoryError> {
+fn renewed(desk: &Desk, table: &str, id: &str, before: &[u8]) -> Result<Option<Vec<u8>>, DirectoryError> {
     if desk.sealer.is_current(before) {
         return Ok(None);
     }

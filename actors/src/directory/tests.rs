@@ -65,7 +65,8 @@ fn account_form(body: &Value, writing: Writing) -> AccountForm {
 
 impl Bench {
     async fn create(&self, user: &str, url: &str) -> Result<InstanceView, DirectoryError> {
-        let body = json!({ "instance_url": url, "auth": "basic", "admin_user": "hub", "admin_password": "pw" });
+        let body =
+            json!({ "instance_url": url, "auth": "basic", "admin_user": "hub", "admin_password": "pw" });
         let form = instance_form(&body, Writing::Create);
         self.directory.ask(CreateInstance { requester: requester(user), form }).await.unwrap()
     }
@@ -183,7 +184,9 @@ async fn routes_follow_every_change() {
     let route = routes.by_account_id(&account.id).unwrap();
     assert_eq!((route.target_id(), route.case_policy.quote), (second.clone(), true));
     let told = bench.told();
-    assert!(told.contains(&TargetChange { target: Target::Instance(second.clone()), kind: ChangeKind::Work }));
+    assert!(
+        told.contains(&TargetChange { target: Target::Instance(second.clone()), kind: ChangeKind::Work })
+    );
 
     let delete = DeleteInstance { requester: requester("u1"), id: second };
     bench.directory.ask(delete).await.unwrap().unwrap();
@@ -223,8 +226,12 @@ async fn an_account_feeds_only_an_instance_of_its_owner() {
 async fn changes_at_once_do_not_undo_each_other() {
     let bench = bench().await;
     let id = bench.create("u1", "http://127.0.0.1:1").await.unwrap().id;
-    let patches =
-        [json!({ "rate": "7 per 1s" }), json!({ "concurrency": 7 }), json!({ "mode": "app" }), json!({ "admin_password": "x" })];
+    let patches = [
+        json!({ "rate": "7 per 1s" }),
+        json!({ "concurrency": 7 }),
+        json!({ "mode": "app" }),
+        json!({ "admin_password": "x" }),
+    ];
     let changes = patches.map(|patch| bench.change("u1", &id, patch));
     for changed in futures_util::future::join_all(changes).await {
         changed.unwrap();
@@ -259,7 +266,8 @@ async fn credentials_that_do_not_open_can_be_entered_again() {
         id: id.clone(),
         form: instance_form(&body, Writing::Patch),
     };
-    let told = messages(instances::change(desk.clone(), patch(json!({ "concurrency": 2 }))).await.unwrap_err());
+    let told =
+        messages(instances::change(desk.clone(), patch(json!({ "concurrency": 2 }))).await.unwrap_err());
     assert_eq!(told, json!({ "admin_password": ["This field is required."] }));
     instances::change(desk.clone(), patch(json!({ "admin_password": "new" }))).await.unwrap();
     let loaded = load_instance(&desk.shared.db, &desk.sealer, &id).await.unwrap().unwrap();

@@ -304,7 +304,11 @@ mod tests {
             (json!(1e300), None, json!(["A valid integer is required."])),
             (json!({}), None, json!(["A valid integer is required."])),
         ] {
-            assert_eq!(messages(value.clone(), |fields| fields.integer("f", 1..=64)), (expected, told), "{value}");
+            assert_eq!(
+                messages(value.clone(), |fields| fields.integer("f", 1..=64)),
+                (expected, told),
+                "{value}"
+            );
         }
     }
 
@@ -326,7 +330,8 @@ mod tests {
     #[test]
     fn required_only_where_all_is_written() {
         let body = Map::new();
-        for (writing, is_told) in [(Writing::Create, true), (Writing::Replace, true), (Writing::Patch, false)] {
+        for (writing, is_told) in [(Writing::Create, true), (Writing::Replace, true), (Writing::Patch, false)]
+        {
             let mut fields = Fields::new(&body, writing);
             fields.require("f");
             assert_eq!(!fields.into_errors().is_empty(), is_told, "{writing:?}");

@@ -288,7 +288,8 @@ mod tests {
         let read = |body: Value| BulkReplay::read(body.as_object().unwrap());
         let all = read(json!({})).unwrap();
         assert_eq!((all.filter.status, all.is_dry_run), (Some(DeliveryStatus::Dead), false));
-        let dry = read(json!({ "status": "dead", "dry_run": "true", "instance": null, "since": "" })).unwrap();
+        let dry =
+            read(json!({ "status": "dead", "dry_run": "true", "instance": null, "since": "" })).unwrap();
         assert!(dry.is_dry_run);
         for wrong in [
             json!({ "status": "queued" }),

@@ -56,7 +56,8 @@ mod tests {
         ] {
             assert_eq!(parse_time(text), Ok(expected), "{text}");
         }
-        for text in ["", "yesterday", "2023-13-01", "2023-11-14T25:00", "1700000000", "2023-11-14T22:13:20+"] {
+        for text in ["", "yesterday", "2023-13-01", "2023-11-14T25:00", "1700000000", "2023-11-14T22:13:20+"]
+        {
             assert_eq!(parse_time(text), Err(NotATime), "{text}");
         }
     }

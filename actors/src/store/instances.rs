@@ -6,6 +6,7 @@ use super::{Conn, Db, StoreError, marks, routing};
 use crate::writer::Change;
 
 statements! {
+    COUNT_BY_STATUS = "SELECT status, COUNT(*) FROM instances GROUP BY status";
     BY_ID = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, created_at, version FROM instances WHERE id = $1";
     OF_USER = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, created_at, version FROM instances WHERE user_id = $1 ORDER BY id LIMIT $2 OFFSET $3";
     SEALED = "SELECT id, sealed_secrets FROM instances ORDER BY id";
@@ -20,7 +21,6 @@ statements! {
     UNROUTED_ACCOUNTS = "SELECT id FROM accounts WHERE user_id = $1 AND instance_id IS NULL ORDER BY id";
     ACCOUNTS_OF = "SELECT id FROM accounts WHERE instance_id = $1 ORDER BY id";
     DELETE = "DELETE FROM instances WHERE id = $1";
-    COUNT_BY_STATUS = "SELECT status, COUNT(*) FROM instances GROUP BY status";
     SET_STATUS = "UPDATE instances SET status = $2, status_detail = $3, paused_until = $4, last_success_at = COALESCE($5, last_success_at) WHERE id = $1";
 }
 
@@ -53,6 +53,11 @@ pub(crate) async fn by_id(db: &Db, id: &str) -> Result<Option<InstanceRow>, Stor
     Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(BY_ID)).bind(id).fetch_optional(pool).await)?)
 }
 
+/// How many instances there are, by status.
+pub(crate) async fn count_by_status(db: &Db) -> Result<Vec<(String, i64)>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(COUNT_BY_STATUS)).fetch_all(pool).await)?)
+}
+
 /// Instances of a user, the oldest first.
 pub(crate) async fn of_user(
     db: &Db,
@@ -80,7 +85,8 @@ pub(crate) async fn count_of_user(db: &Db, user_id: &str) -> Result<i64, StoreEr
 
 /// How many deliveries wait for an instance, and how many are its dead letters.
 pub(crate) async fn counts(db: &Db, id: &str) -> Result<(i64, i64), StoreError> {
-    let n_queued = on_db!(db, |pool, sql| sqlx::query_scalar(sql(COUNT_QUEUED)).bind(id).fetch_one(pool).await)?;
+    let n_queued =
+        on_db!(db, |pool, sql| sqlx::query_scalar(sql(COUNT_QUEUED)).bind(id).fetch_one(pool).await)?;
     let n_dead = on_db!(db, |pool, sql| sqlx::query_scalar(sql(COUNT_DEAD)).bind(id).fetch_one(pool).await)?;
     Ok((n_queued, n_dead))
 }
@@ -264,11 +270,6 @@ impl Change for Reseal {
             .map(drop))?;
         Ok(())
     }
-}
-
-/// How many instances there are, by status.
-pub(crate) async fn count_by_status(db: &Db) -> Result<Vec<(String, i64)>, StoreError> {
-    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(COUNT_BY_STATUS)).fetch_all(pool).await)?)
 }
 
 /// Tells how the instance (or, in `accounts`, the account) is doing.

@@ -11,6 +11,8 @@ use super::*;
 pub(crate) mod deliveries;
 mod records;
 mod settings;
+mod tokens;
+mod users;
 
 static N_SCHEMAS: AtomicU32 = AtomicU32::new(0);
 
@@ -146,8 +148,7 @@ async fn both_schemas_have_the_same_tables_and_columns() {
 
     let Some(postgres) = postgres().await else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let sqlite =
-        Db::connect(&format!("sqlite://{}/parity.db", folder.path().display())).await.expect("a database");
+    let sqlite = Db::connect(&format!("sqlite://{}/parity.db", folder.path().display())).await.expect("a database");
     sqlite.migrate().await.expect("migrations apply");
     assert_eq!(tables(&sqlite).await, tables(&postgres).await);
 }

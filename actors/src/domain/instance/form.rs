@@ -232,7 +232,8 @@ mod tests {
         ] {
             let mut body = json!({ "instance_url": "https://acme.service-now.com", "auth": auth });
             let errors = create(&body).err().unwrap();
-            let expected: Map<_, _> = needed.iter().map(|&name| (name.to_owned(), required.clone())).collect();
+            let expected: Map<_, _> =
+                needed.iter().map(|&name| (name.to_owned(), required.clone())).collect();
             assert_eq!(errors, Value::Object(expected), "{auth}");
             for name in &needed {
                 body[*name] = json!("");

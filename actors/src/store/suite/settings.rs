@@ -252,9 +252,8 @@ async fn the_first_instance_takes_what_was_accepted_before_it() {
 async fn a_new_account_feeds_the_only_instance() {
     on_every_database(|db| async move {
         furnish(&db).await;
-        let instance_of = async |id: &str| {
-            accounts::by_id(&db, id).await.expect("an answer").expect("a row").instance_id
-        };
+        let instance_of =
+            async |id: &str| accounts::by_id(&db, id).await.expect("an answer").expect("a row").instance_id;
         apply(&db, insert_account("a2", "43")).await.expect("an account");
         assert_eq!(instance_of("a2").await.as_deref(), Some("i1"));
         let alone = InsertAccount { takes_only_instance: false, ..insert_account("a3", "44") };
