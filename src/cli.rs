@@ -4,6 +4,7 @@
 //! help texts, so they carry no markup.
 #![allow(clippy::doc_markdown, reason = "documentation comments are help texts, read on a terminal")]
 
+pub mod deliveries;
 pub mod output;
 
 use std::net::SocketAddr;

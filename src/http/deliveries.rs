@@ -17,10 +17,10 @@ pub(crate) async fn list(request: Request, caller: Caller) -> Result<HttpRespons
     let pairs: Vec<(String, String)> = pairs.into_owned().collect();
     let page = RecordPage::read(&pairs)?;
     let user_id = listed_user(&request, &caller)?;
-    let listed = request.state().hub.records().ask(ListRecords { user_id, page }).await?.map_err(refusal)?;
+    let listed = request.state().hub.records().ask(ListRecords { user_id: Some(user_id), page }).await?.map_err(refusal)?;
     let rows: Vec<_> = listed.records.iter().map(Record::to_json).collect();
     let next = listed.next_cursor.map(|cursor| link(&request, &[("cursor", cursor)], "next"));
-    Ok(answer(&rows, listed.n_total, next.as_slice()))
+    Ok(answer(&rows, listed.n_total.unwrap_or_default(), next.as_slice()))
 }
 
 /// `GET` of one, with each of its attempts.
@@ -41,7 +41,7 @@ pub(crate) async fn replay(request: Request, caller: Caller) -> Result<HttpRespo
 pub(crate) async fn replay_all(mut request: Request, caller: Caller) -> Result<HttpResponse, Problem> {
     let user_id = listed_user(&request, &caller)?;
     let replay = BulkReplay::read(&fields_of(&mut request).await?)?;
-    let message = ReplayRecords { user_id, replay };
+    let message = ReplayRecords { user_id: Some(user_id), replay };
     let replayed = request.state().hub.records().ask(message).await?.map_err(refusal)?;
     Ok(reply::ok(&json!({ "matched": replayed.n_matched, "replayed": replayed.n_replayed })))
 }

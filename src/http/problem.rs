@@ -9,6 +9,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use casewire_actors::kernel::AskError;
+use casewire_actors::{StoreError, WriteError};
 use serde_json::{Map, Value, json};
 
 use super::auth::AuthFailure;
@@ -165,6 +166,19 @@ impl From<AskError> for Problem {
                 Self::Unavailable(RETRY_SOON)
             }
             AskError::OutOfService => Self::Unavailable(RETRY_LATER),
+        }
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Ask(error) => error.into(),
+            WriteError::Store(StoreError::Unavailable(_)) => Self::Unavailable(RETRY_SOON),
+            WriteError::Store(error) => {
+                tracing::error!(%error, "the store refused a statement");
+                Self::Internal
+            }
         }
     }
 }
