@@ -154,8 +154,17 @@ static ROUTES: &[Resource] = &[
     },
 ];
 
+/// Mounts the operators' endpoints alone, for `server.ops_listen`.
+pub(crate) fn configure_ops(state: &web::Data<AppState>, config: &mut web::ServiceConfig) {
+    config.app_data(web::Data::clone(state));
+    ops::mount(config);
+}
+
 /// Mounts every route on an application of actix-web.
 pub(crate) fn configure(state: &web::Data<AppState>, config: &mut web::ServiceConfig) {
     config.app_data(web::Data::clone(state));
+    if state.settings.server.ops_listen.is_none() {
+        ops::mount(config);
+    }
     frame::mount(ROUTES, state, config);
 }

@@ -286,9 +286,7 @@ impl Handler<ReplayRecords> for Records {
 
     fn handle(&mut self, message: ReplayRecords, _: &mut Context<Self>) -> Self::Result {
         let archive = self.0.clone();
-        Box::pin(async move {
-            archive.replay_all(message.user_id.as_deref(), &message.replay).await
-        })
+        Box::pin(async move { archive.replay_all(message.user_id.as_deref(), &message.replay).await })
     }
 }
 

@@ -111,10 +111,7 @@ async fn show(office: &Office, id: Uuid, listing: Listing) -> Result<()> {
 }
 
 fn pair(field: String, value: Value) -> Value {
-    Value::Object(Map::from_iter([
-        ("field".to_owned(), Value::String(field)),
-        ("value".to_owned(), value),
-    ]))
+    Value::Object(Map::from_iter([("field".to_owned(), Value::String(field)), ("value".to_owned(), value)]))
 }
 
 /// Replays those named, goes on after a refusal, and fails if there was one.

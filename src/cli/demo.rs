@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use casewire_actors::domain::secret::Secret;
+use casewire_actors::hub::Migrate;
 use casewire_sandbox::{
     ApiClient, CaseView, ServiceNowSandbox, SnOptions, XAccount, XOptions, XSandbox, XUser, bodies,
 };
@@ -25,10 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub async fn run(once: bool) -> Result<()> {
     let folder = tempfile::tempdir().context("no temporary folder can be made")?;
     let x = XSandbox::start(XOptions::default()).await.context("the simulated X does not start")?;
-    let instance =
-        ServiceNowSandbox::start(SnOptions::default()).await.context("the simulated ServiceNow does not start")?;
+    let instance = ServiceNowSandbox::start(SnOptions::default())
+        .await
+        .context("the simulated ServiceNow does not start")?;
     let settings = settings(folder.path(), &x)?;
-    let hub = startup::start_hub(&settings).await?;
+    let hub = startup::start_hub(&settings, Migrate::Embedded).await?;
     startup::create_admin(&hub, LOGIN, &Secret::new(PASSWORD)).await?;
     let application = Application::build(settings, hub)?;
     let base = format!("http://{}", application.address());
@@ -61,8 +63,9 @@ fn stay(story: &Story, base: &str) {
 fn settings(folder: &std::path::Path, x: &XSandbox) -> Result<Settings> {
     let mut settings = Settings::default();
     settings.server.listen = ([127, 0, 0, 1], 0).into();
-    settings.database.url = format!("sqlite://{}/demo.db", folder.display()).parse()?;
-    settings.twitter.api_url = x.url().parse()?;
+    let database = format!("sqlite://{}/demo.db", folder.display());
+    settings.database.url = database.parse().map_err(anyhow::Error::msg)?;
+    settings.twitter.api_url = x.url().parse().map_err(anyhow::Error::msg)?;
     settings.twitter.consumer_key = Some(Secret::new(x.options().consumer_key.clone()));
     settings.twitter.consumer_secret = Some(Secret::new(x.options().consumer_secret.clone()));
     settings.twitter.bearer_token = Some(Secret::new(x.options().bearer_token.clone()));
@@ -202,7 +205,7 @@ impl Story {
         }
         let sent = self.x.sent_dms();
         let sent = sent.iter().find(|dm| dm.text == text).context("X did not get the answer")?;
-        ensure!(sent.participant_id == dana.id, "the answer went to somebody else");
+        ensure!(sent.recipient_id == dana.id, "the answer went to somebody else");
         println!("      on X: direct message {} to @{}", state["message_id"], dana.screen_name);
         Ok(())
     }

@@ -18,7 +18,8 @@ pub async fn run(x_listen: SocketAddr, servicenow_listen: SocketAddr) -> Result<
     };
     x.add_account(account.clone());
     let options = SnOptions { listen: servicenow_listen, ..SnOptions::default() };
-    let instance = ServiceNowSandbox::start(options).await.context("the simulated ServiceNow does not start")?;
+    let instance =
+        ServiceNowSandbox::start(options).await.context("the simulated ServiceNow does not start")?;
 
     println!("This is a sandbox: everything is simulated and kept in memory. Stop it with Ctrl-C.");
     println!("  X           {}", x.url());

@@ -17,7 +17,13 @@ pub(crate) async fn list(request: Request, caller: Caller) -> Result<HttpRespons
     let pairs: Vec<(String, String)> = pairs.into_owned().collect();
     let page = RecordPage::read(&pairs)?;
     let user_id = listed_user(&request, &caller)?;
-    let listed = request.state().hub.records().ask(ListRecords { user_id: Some(user_id), page }).await?.map_err(refusal)?;
+    let listed = request
+        .state()
+        .hub
+        .records()
+        .ask(ListRecords { user_id: Some(user_id), page })
+        .await?
+        .map_err(refusal)?;
     let rows: Vec<_> = listed.records.iter().map(Record::to_json).collect();
     let next = listed.next_cursor.map(|cursor| link(&request, &[("cursor", cursor)], "next"));
     Ok(answer(&rows, listed.n_total.unwrap_or_default(), next.as_slice()))
@@ -53,7 +59,8 @@ fn refusal(error: RecordsError) -> Problem {
             Problem::Conflict(format!("Only dead letters can be replayed; this delivery is {status}."))
         }
         RecordsError::Erased => Problem::Conflict(
-            "The text of this delivery was erased after its retention time; it cannot be replayed.".to_owned(),
+            "The text of this delivery was erased after its retention time; it cannot be replayed."
+                .to_owned(),
         ),
         RecordsError::Unavailable(error) => unavailable(&error),
         RecordsError::Internal(error) => internal(&error),

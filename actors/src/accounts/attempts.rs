@@ -139,7 +139,11 @@ mod tests {
         assert_eq!(attempts.wait(HERE, "c", 59_999), Some(Duration::from_millis(1)));
         assert_eq!(attempts.wait(HERE, "c", 60_000), None);
         attempts.failed(HERE, "c", 60_000);
-        assert_eq!(attempts.wait(HERE, "c", 60_001), Some(Duration::from_millis(9_999)), "the one of 10 s counts");
+        assert_eq!(
+            attempts.wait(HERE, "c", 60_001),
+            Some(Duration::from_millis(9_999)),
+            "the one of 10 s counts"
+        );
     }
 
     #[test]

@@ -70,7 +70,11 @@ impl Conversation {
 pub(crate) type Party = (String, String);
 
 /// What is known of a customer of an account.
-pub(crate) async fn get(db: &Db, account_id: &str, customer_id: &str) -> Result<Option<Conversation>, StoreError> {
+pub(crate) async fn get(
+    db: &Db,
+    account_id: &str,
+    customer_id: &str,
+) -> Result<Option<Conversation>, StoreError> {
     Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(GET))
         .bind(account_id)
         .bind(customer_id)
@@ -85,7 +89,11 @@ pub(super) async fn save(conn: &mut Conn<'_>, conversations: &[&Conversation]) -
     }
     let json = to_json(&conversations)?;
     for statement in [SAVE, SAVE_CASES] {
-        on_conn!(conn, |conn, sql| sqlx::query(sql(statement)).bind(&json).execute(&mut **conn).await.map(drop))?;
+        on_conn!(conn, |conn, sql| sqlx::query(sql(statement))
+            .bind(&json)
+            .execute(&mut **conn)
+            .await
+            .map(drop))?;
     }
     Ok(())
 }

@@ -147,10 +147,8 @@ pub(crate) async fn admit(
 ) -> Result<Vec<Vec<Admission>>, StoreError> {
     let all: Vec<&NewDelivery> = requests.iter().flatten().collect();
     let json = to_json(&all)?;
-    let inserted: Vec<String> = on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(ADMIT))
-        .bind(&json)
-        .fetch_all(&mut **conn)
-        .await)?;
+    let inserted: Vec<String> =
+        on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(ADMIT)).bind(&json).fetch_all(&mut **conn).await)?;
     let inserted: std::collections::HashSet<&str> = inserted.iter().map(String::as_str).collect();
     let depths = admit_to_lanes(conn, &all, &inserted).await?;
 

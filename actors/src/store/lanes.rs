@@ -90,7 +90,11 @@ pub(crate) async fn begin(conn: &mut Conn<'_>, begins: &[Begin]) -> Result<(), S
 pub(crate) async fn settle(conn: &mut Conn<'_>, settles: &[Settle]) -> Result<(), StoreError> {
     let json = to_json(&settles)?;
     for statement in [SETTLE, SETTLE_LANES, ADD_ATTEMPTS] {
-        on_conn!(conn, |conn, sql| sqlx::query(sql(statement)).bind(&json).execute(&mut **conn).await.map(drop))?;
+        on_conn!(conn, |conn, sql| sqlx::query(sql(statement))
+            .bind(&json)
+            .execute(&mut **conn)
+            .await
+            .map(drop))?;
     }
     let seen: Vec<&Conversation> = settles.iter().filter_map(|settle| settle.conversation.as_ref()).collect();
     conversations::save(conn, &seen).await

@@ -148,7 +148,8 @@ async fn both_schemas_have_the_same_tables_and_columns() {
 
     let Some(postgres) = postgres().await else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let sqlite = Db::connect(&format!("sqlite://{}/parity.db", folder.path().display())).await.expect("a database");
+    let sqlite =
+        Db::connect(&format!("sqlite://{}/parity.db", folder.path().display())).await.expect("a database");
     sqlite.migrate().await.expect("migrations apply");
     assert_eq!(tables(&sqlite).await, tables(&postgres).await);
 }

@@ -11,7 +11,11 @@ pub(crate) async fn furnish(db: &Db) {
         "INSERT INTO instances (id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, status, status_detail, created_at) VALUES ('i1', 'u1', 'https://x', 'basic', '', '', '', '20 per 1s', 4, 'auto', 'csm_consumer', '{}', 'unchecked', '', 1)",
         "INSERT INTO accounts (id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, created_at) VALUES ('a1', 'u1', 'i1', '42', 'acme', '', 'dm', '{}', 'ok', '', 1)",
     ] {
-        let statement = if db.is_embedded() { statement.replace("'', '20 per", "x'', '20 per").replace("'acme', ''", "'acme', x''") } else { statement.to_owned() };
+        let statement = if db.is_embedded() {
+            statement.replace("'', '20 per", "x'', '20 per").replace("'acme', ''", "'acme', x''")
+        } else {
+            statement.to_owned()
+        };
         in_transaction!(db, |conn| {
             on_conn!(conn, |conn, _sql| {
                 let sql = sqlx::AssertSqlSafe(statement.clone());
