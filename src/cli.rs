@@ -5,6 +5,7 @@
 #![allow(clippy::doc_markdown, reason = "documentation comments are help texts, read on a terminal")]
 
 mod createsuperuser;
+mod deliveries;
 pub mod demo;
 mod dispatch;
 mod migrate;

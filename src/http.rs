@@ -4,17 +4,21 @@
 //! [`Request`](request::Request), and a [`Caller`](auth::Caller) or [`Admin`](auth::Admin) where its
 //! entry says so; what comes before and after is the [`frame`]'s.
 
+mod accounts;
 pub(crate) mod activity;
 pub(crate) mod auth;
 pub(crate) mod body;
 mod client;
+mod deliveries;
 pub(crate) mod events;
 mod frame;
 mod header;
+mod instances;
 pub(crate) mod negotiate;
 pub(crate) mod ops;
 mod options;
 pub(crate) mod problem;
+mod records;
 mod reply;
 mod request;
 pub(crate) mod time;
@@ -145,6 +149,71 @@ static ROUTES: &[Resource] = &[
         path: "/api/activity/",
         name: "Activity",
         methods: &[(Verb::Get, public!(activity::check)), (Verb::Post, public!(activity::receive))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/servicenow-details/",
+        name: "Servicenow Details List",
+        methods: &[(Verb::Get, user!(instances::list)), (Verb::Post, user!(instances::create))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/servicenow-details/{id}/",
+        name: "Servicenow Details Instance",
+        methods: &[
+            (Verb::Get, user!(instances::show)),
+            (Verb::Put, user!(instances::replace)),
+            (Verb::Patch, user!(instances::patch)),
+            (Verb::Delete, user!(instances::remove)),
+        ],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/twitter-details/",
+        name: "Twitter Details List",
+        methods: &[(Verb::Get, user!(accounts::list)), (Verb::Post, user!(accounts::link))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/twitter-details/{id}/",
+        name: "Twitter Details Instance",
+        methods: &[
+            (Verb::Get, user!(accounts::show)),
+            (Verb::Put, user!(accounts::replace)),
+            (Verb::Patch, user!(accounts::patch)),
+            (Verb::Delete, user!(accounts::remove)),
+        ],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/twitter-revoke/",
+        name: "Twitter Revoke",
+        methods: &[(Verb::Delete, user!(accounts::revoke))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/deliveries/",
+        name: "Delivery List",
+        methods: &[(Verb::Get, user!(deliveries::list))],
+        metadata: Metadata::Plain,
+    },
+    // Before the single delivery, whose path it would match.
+    Resource {
+        path: "/api/deliveries/replay/",
+        name: "Delivery Replay",
+        methods: &[(Verb::Post, user!(deliveries::replay_all))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/deliveries/{id}/",
+        name: "Delivery Instance",
+        methods: &[(Verb::Get, user!(deliveries::show))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/deliveries/{id}/replay/",
+        name: "Delivery Replay",
+        methods: &[(Verb::Post, user!(deliveries::replay))],
         metadata: Metadata::Plain,
     },
 ];

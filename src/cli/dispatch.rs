@@ -8,7 +8,7 @@ use casewire_actors::kernel::Sources;
 use casewire_actors::office::Office;
 use clap::CommandFactory as _;
 
-use super::{Cli, Command, createsuperuser, demo, migrate, sandbox, serve, token};
+use super::{Cli, Command, createsuperuser, deliveries, demo, migrate, sandbox, serve, token};
 use crate::hub_settings::{Unusable, hub_settings};
 use crate::settings::Settings;
 use crate::telemetry;
@@ -54,6 +54,9 @@ async fn run_command(settings: &Settings, command: Command) -> anyhow::Result<()
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "casewire", &mut std::io::stdout());
             Ok(())
+        }
+        Command::Deliveries(command) => {
+            deliveries::run(hub_settings(settings, Migrate::Embedded)?, command).await
         }
         Command::Demo(asked) => demo::run(asked.once).await,
         Command::Sandbox(asked) => sandbox::run(asked.x_listen, asked.servicenow_listen).await,

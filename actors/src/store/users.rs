@@ -226,6 +226,8 @@ impl Change for Delete {
         if n_deleted == 0 {
             return Ok(Deletion::Absent);
         }
+        // The accounts went along: whoever routes what X sends has to read them again.
+        marks::bump(conn, marks::SETTINGS).await?;
         Ok(Deletion::Done(marks::bump(conn, marks::TOKENS).await?))
     }
 }
