@@ -28,6 +28,8 @@ use crate::servicenow::Credentials;
 use crate::servicenow::client::{NowMs, ServiceNow};
 use crate::store::StoreError;
 use crate::store::deliveries::Direction;
+use crate::webhooks::Webhooks;
+use crate::webhooks::watch::{Sight, WebhookWatch};
 use crate::x::client::{AccountCredentials, XApp, XClient};
 use crate::x::signature;
 
@@ -53,6 +55,8 @@ pub struct TrafficSettings {
     pub x_api_url: Url,
     /// `twitter.timeout`.
     pub x_timeout: Duration,
+    /// Where X reaches this hub's `/api/activity/`, if `server.public_url` is set.
+    pub webhook_url: Option<String>,
     /// `twitter.consumer_key`.
     pub consumer_key: Option<Secret>,
     /// `twitter.consumer_secret`.
@@ -82,8 +86,11 @@ pub(crate) struct Traffic {
     pub(crate) intake: Mailbox<Intake>,
     pub(crate) outbox: Mailbox<Outbox>,
     pub(crate) webhook: Arc<WebhookKey>,
+    /// How the webhook at X was last seen.
+    pub(crate) sight: Sight,
     // Runs as long as somebody holds its mailbox.
     _sweeper: Mailbox<Sweeper>,
+    _watch: Mailbox<WebhookWatch>,
 }
 
 impl Traffic {
@@ -126,8 +133,31 @@ impl Traffic {
         let swept = fleet.clone();
         let terms = Shared::front_terms("sweeper", 8);
         let sweeper = start(&shared.front, &shared.registry, terms, move |_| Sweeper::new(swept));
-        Ok(Self { fleet, directory, records, intake, outbox, webhook, _sweeper: sweeper })
+        let (watch, sight) = watch_webhook(shared, &settings)?;
+        Ok(Self {
+            fleet,
+            directory,
+            records,
+            intake,
+            outbox,
+            webhook,
+            sight,
+            _sweeper: sweeper,
+            _watch: watch,
+        })
     }
+}
+
+fn watch_webhook(
+    shared: &Shared,
+    settings: &TrafficSettings,
+) -> Result<(Mailbox<WebhookWatch>, Sight), StartError> {
+    let webhooks = Webhooks::new(shared, settings)?;
+    let sight = Sight::default();
+    let seen = sight.clone();
+    let terms = Shared::front_terms("webhook_watch", 8);
+    let watch = start(&shared.front, &shared.registry, terms, move |_| WebhookWatch::new(webhooks, seen));
+    Ok((watch, sight))
 }
 
 /// The app's secret, by which X and the hub know each other.
