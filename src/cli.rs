@@ -9,6 +9,7 @@ mod deliveries;
 pub mod demo;
 mod dispatch;
 mod migrate;
+mod openapi;
 pub mod output;
 pub mod sandbox;
 mod serve;
