@@ -1,1 +1,3 @@
-//! Stub.
+//! Black-box tests through the public port and the command line.
+
+mod process;
