@@ -24,7 +24,12 @@ mod request;
 pub(crate) mod time;
 pub(crate) mod validate;
 
+mod api_key;
+mod page;
 mod root;
+mod sessions;
+pub(crate) mod tokens;
+mod users;
 
 use actix_web::web;
 use casewire_actors::hub::Hub;
@@ -41,7 +46,6 @@ pub(crate) struct AppState {
     pub(crate) settings: Settings,
 }
 
-#[allow(unused_macros, reason = "until every resource stands in the table")]
 macro_rules! public {
     ($handler:path) => {
         Endpoint::Public(|request| Box::pin($handler(request)))
@@ -54,7 +58,6 @@ macro_rules! user {
     };
 }
 
-#[allow(unused_macros, reason = "until every resource stands in the table")]
 macro_rules! admin {
     ($handler:path) => {
         Endpoint::Admin(|request, admin| Box::pin($handler(request, admin)))
@@ -67,6 +70,67 @@ static ROUTES: &[Resource] = &[
         path: "/auth/",
         name: "Api Root",
         methods: &[(Verb::Get, user!(root::list))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/auth/login/",
+        name: "Login",
+        methods: &[(Verb::Post, public!(sessions::log_in))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/auth/logout/",
+        name: "Logout",
+        methods: &[(Verb::Post, user!(sessions::log_out))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/auth/logout-all/",
+        name: "Logout All",
+        methods: &[(Verb::Post, user!(sessions::log_out_all))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/auth/users/",
+        name: "User List",
+        methods: &[(Verb::Get, admin!(users::list)), (Verb::Post, admin!(users::create))],
+        metadata: Metadata::Form(Verb::Post, users::FORM),
+    },
+    Resource {
+        path: "/auth/users/{id}/",
+        name: "User Instance",
+        methods: &[
+            (Verb::Get, user!(users::retrieve)),
+            (Verb::Put, user!(users::replace)),
+            (Verb::Patch, user!(users::update)),
+            (Verb::Delete, admin!(users::delete)),
+        ],
+        metadata: Metadata::FormFor(Verb::Put, users::FORM, |request, caller| {
+            Box::pin(users::may_change(request, caller))
+        }),
+    },
+    Resource {
+        path: "/auth/users/{id}/set-password/",
+        name: "Set password",
+        methods: &[(Verb::Patch, user!(users::set_password))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/auth/tokens/",
+        name: "Token List",
+        methods: &[(Verb::Get, user!(tokens::list))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/auth/tokens/{id}/",
+        name: "Token Instance",
+        methods: &[(Verb::Delete, user!(tokens::revoke))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/api-key/",
+        name: "Api Key",
+        methods: &[(Verb::Post, user!(api_key::replace))],
         metadata: Metadata::Plain,
     },
     Resource {
