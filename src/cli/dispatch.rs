@@ -63,6 +63,7 @@ async fn run_command(settings: &Settings, command: Command) -> anyhow::Result<()
         Command::Migrate => migrate::run(settings).await,
         Command::Createsuperuser(asked) => createsuperuser::run(settings, &asked).await,
         Command::Serve(asked) => serve::run(settings, &asked).await,
+        Command::Deliveries(command) => deliveries::run(settings, command).await,
         Command::Token(command) => token::run(settings, &command).await,
         _ => anyhow::bail!("this command is not there yet"),
     }
