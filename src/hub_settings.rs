@@ -18,8 +18,7 @@ pub fn hub_settings(settings: &Settings, migrate: Migrate) -> HubSettings {
 }
 
 fn token_policy(auth: &Auth) -> TokenPolicy {
-    let on_use =
-        Refresh::OnUse { min_gain: auth.min_refresh_interval, max_ttl: auth.auto_refresh_max_ttl };
+    let on_use = Refresh::OnUse { min_gain: auth.min_refresh_interval, max_ttl: auth.auto_refresh_max_ttl };
     TokenPolicy {
         ttl: auth.token_ttl,
         limit: auth.token_limit_per_user.map(std::num::NonZeroU32::get),

@@ -1,7 +1,9 @@
 //! `/auth/users/`: admins manage users, and users themselves.
 
 use actix_web::HttpResponse;
-use casewire_actors::accounts::{CreateUser, DeleteUser, FindUser, GetUser, ListUsers, SetPassword, UpdateUser};
+use casewire_actors::accounts::{
+    CreateUser, DeleteUser, FindUser, GetUser, ListUsers, SetPassword, UpdateUser,
+};
 use casewire_actors::domain::password::{PasswordRules, faults};
 use casewire_actors::domain::secret::Secret;
 use casewire_actors::domain::user::{NewUser, Profile, User};

@@ -29,10 +29,8 @@ fn an_address_has_so_many_failures_and_a_success_clears_them() {
 
 #[test]
 fn a_name_has_three_times_as_many_failures_from_anywhere() {
-    let hub = TestHub::with(&[
-        ("AUTH__LOGIN_ATTEMPTS", "2 per 1m"),
-        ("SERVER__TRUSTED_PROXIES", "127.0.0.0/8"),
-    ]);
+    let hub =
+        TestHub::with(&[("AUTH__LOGIN_ATTEMPTS", "2 per 1m"), ("SERVER__TRUSTED_PROXIES", "127.0.0.0/8")]);
     hub.admin();
     let try_from = |address: &str, username: &str, password: &str| -> Reply {
         let headers = [
@@ -55,7 +53,12 @@ fn guesses_at_once_tell_no_more_than_guesses_in_turn() {
     let hub = TestHub::with(&[("AUTH__LOGIN_ATTEMPTS", "3 per 1m")]);
     hub.admin();
     let statuses: Vec<u16> = std::thread::scope(|scope| {
-        let guess = |n| scope.spawn({ let hub = &hub; move || hub.try_log_in(&format!("{n}@b.example"), "wrong!").status });
+        let guess = |n| {
+            scope.spawn({
+                let hub = &hub;
+                move || hub.try_log_in(&format!("{n}@b.example"), "wrong!").status
+            })
+        };
         let guesses: Vec<_> = (0..12).map(guess).collect();
         guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
     });

@@ -67,7 +67,8 @@ fn logout_all_spares_the_api_key_and_other_users() {
     assert!(hub.is_live(&key) && hub.is_live(&endless));
 
     assert_eq!(hub.call("POST", "/auth/logout-all/", Some(&tony.token), None).status, 204);
-    for (user, expected) in [(&tony, false), (&again, false), (&endless, false), (&key, true), (&admin, true)] {
+    for (user, expected) in [(&tony, false), (&again, false), (&endless, false), (&key, true), (&admin, true)]
+    {
         assert_eq!(hub.is_live(user), expected);
     }
 }

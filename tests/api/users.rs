@@ -144,14 +144,30 @@ fn nothing_that_is_sent_makes_a_5xx() {
         b"\xff\xfe\x00".into(), b"\xef\xbb\xbf{}".into(), deep.into_bytes(), large.into_bytes(),
         b"username=%00&password=%ff".into(), b"--X\r\n\r\n".into(), vec![0; 64],
     ];
-    let types = ["application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=X",
-        "multipart/form-data", "text/plain", "application/json; charset=utf-16", ";;;", ""];
+    let types = [
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=X",
+        "multipart/form-data",
+        "text/plain",
+        "application/json; charset=utf-16",
+        ";;;",
+        "",
+    ];
     let set_password = format!("{own}set-password/");
     let routes = [
-        ("POST", "/auth/login/"), ("POST", "/auth/users/"), ("PATCH", own.as_str()), ("PUT", own.as_str()),
-        ("PATCH", set_password.as_str()), ("POST", "/api/api-key/"), ("BREW", "/auth/users/"),
-        ("GET", "/auth/users/%00/"), ("GET", "/auth/users/%ff%fe/"), ("GET", "/%2e%2e/%2f"),
-        ("GET", "/auth/users/?limit=99999999999999999999&offset=%ff"), ("DELETE", "/auth/tokens/%7B%7D/"),
+        ("POST", "/auth/login/"),
+        ("POST", "/auth/users/"),
+        ("PATCH", own.as_str()),
+        ("PUT", own.as_str()),
+        ("PATCH", set_password.as_str()),
+        ("POST", "/api/api-key/"),
+        ("BREW", "/auth/users/"),
+        ("GET", "/auth/users/%00/"),
+        ("GET", "/auth/users/%ff%fe/"),
+        ("GET", "/%2e%2e/%2f"),
+        ("GET", "/auth/users/?limit=99999999999999999999&offset=%ff"),
+        ("DELETE", "/auth/tokens/%7B%7D/"),
         ("GET", "/auth/users/?limit=1&offset=9223372036854775807&search=%00"),
     ];
     for (method, path) in routes {

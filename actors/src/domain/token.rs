@@ -156,6 +156,9 @@ mod tests {
     fn tokens_are_their_prefix_and_64_hex_digits() {
         assert_eq!(write_token("tn_", &[0xAB; 32]).expose(), format!("tn_{}", "ab".repeat(32)));
         let digest = Digest::of(&"0".repeat(64)).map(Digest::to_hex);
-        assert_eq!(digest.as_deref(), Some("60e05bd1b195af2f94112fa7197a5c88289058840ce7c6df9693756bc6250f55"));
+        assert_eq!(
+            digest.as_deref(),
+            Some("60e05bd1b195af2f94112fa7197a5c88289058840ce7c6df9693756bc6250f55")
+        );
     }
 }

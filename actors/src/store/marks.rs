@@ -19,9 +19,7 @@ pub(crate) async fn read(db: &Db, name: &str) -> Result<i64, StoreError> {
 
 /// Moves a mark, in the transaction of what it announces. Returns where it stands then.
 pub(crate) async fn bump(conn: &mut Conn<'_>, name: &str) -> Result<i64, StoreError> {
-    let value = on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(BUMP))
-        .bind(name)
-        .fetch_one(&mut **conn)
-        .await)?;
+    let value =
+        on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(BUMP)).bind(name).fetch_one(&mut **conn).await)?;
     Ok(value)
 }

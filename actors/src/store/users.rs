@@ -220,9 +220,8 @@ impl Change for Delete {
 
     async fn apply(self, conn: &mut Conn<'_>) -> Result<Deletion, StoreError> {
         // Whoever deletes an admin holds all admins, so two cannot each leave the other as the last.
-        let admins: Vec<String> = on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(LOCK_ADMINS))
-            .fetch_all(&mut **conn)
-            .await)?;
+        let admins: Vec<String> =
+            on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(LOCK_ADMINS)).fetch_all(&mut **conn).await)?;
         if admins == [self.0.as_str()] {
             return Ok(Deletion::LastAdmin);
         }

@@ -3,11 +3,11 @@
 use super::users::{apply, user};
 use super::*;
 use crate::domain::token::TokenKind;
+use crate::store::marks;
 use crate::store::tokens::{
     Extend, Issue, Issued, NewToken, ReplaceApiKey, Revoke, RevokeAll, Sweep, Touch, by_digest, live_of_user,
 };
 use crate::store::users::{Delete, SetPassword};
-use crate::store::marks;
 use crate::writer::Change;
 
 fn token(id: &str, kind: TokenKind, expires_at: Option<i64>) -> NewToken {
@@ -34,15 +34,16 @@ async fn live(db: &Db) -> Vec<String> {
 async fn the_limit_is_exact_under_concurrency() {
     on_every_database(|db| async move {
         apply!(&db, user("u1", "a@example.com", false)).expect("a user");
-        let expired = Issue { token: token("old", TokenKind::Session, Some(50)), limit: None, verified_hash: None };
+        let expired =
+            Issue { token: token("old", TokenKind::Session, Some(50)), limit: None, verified_hash: None };
         assert_eq!(apply!(&db, expired), Ok(Issued::Done));
         apply!(&db, ReplaceApiKey(token("key", TokenKind::ApiKey, None))).expect("an API key");
         let ids: Vec<String> = (0..6).map(|n| format!("t{n}")).collect();
-        let issues = ids.iter().map(|id| {
+        let attempts = ids.iter().map(|id| {
             let db = &db;
             async move { apply!(db, issue(id, Some(3))).expect("an answer") }
         });
-        let issued = futures_util::future::join_all(issues).await;
+        let issued = futures_util::future::join_all(attempts).await;
         assert_eq!(issued.iter().filter(|issued| **issued == Issued::Done).count(), 3, "{issued:?}");
         assert_eq!(live(&db).await.len(), 4, "the API key is not counted");
     })
@@ -99,7 +100,8 @@ async fn expired_tokens_are_swept_and_others_extended_and_touched() {
     on_every_database(|db| async move {
         apply!(&db, user("u1", "a@example.com", false)).expect("a user");
         apply!(&db, issue("t1", None)).expect("a token");
-        let endless = Issue { token: token("t2", TokenKind::Session, None), limit: None, verified_hash: None };
+        let endless =
+            Issue { token: token("t2", TokenKind::Session, None), limit: None, verified_hash: None };
         apply!(&db, endless).expect("a token");
         apply!(&db, Touch(vec![("t1".to_owned(), 300), ("gone".to_owned(), 300)])).expect("touched");
         apply!(&db, Touch(vec![("t1".to_owned(), 200)])).expect("touched");

@@ -27,13 +27,17 @@ macro_rules! apply {
             Db::Sqlite(db) => {
                 let mut transaction = db.writes.begin_with("BEGIN IMMEDIATE").await.expect("a transaction");
                 let result = change.apply(&mut Conn::Sqlite(&mut transaction)).await;
-                if result.is_ok() { transaction.commit().await.expect("a commit") }
+                if result.is_ok() {
+                    transaction.commit().await.expect("a commit")
+                }
                 result
             }
             Db::Postgres(pool) => {
                 let mut transaction = pool.begin().await.expect("a transaction");
                 let result = change.apply(&mut Conn::Postgres(&mut transaction)).await;
-                if result.is_ok() { transaction.commit().await.expect("a commit") }
+                if result.is_ok() {
+                    transaction.commit().await.expect("a commit")
+                }
                 result
             }
         }
@@ -99,10 +103,10 @@ async fn two_admins_who_delete_each_other_leave_one() {
             for id in ["u1", "u2"] {
                 let _may_be_there = apply!(&db, user(id, id, true));
             }
-            let deletions = futures_util::future::join(
-                async { apply!(&db, Delete("u1".to_owned())) },
-                async { apply!(&db, Delete("u2".to_owned())) },
-            );
+            let deletions =
+                futures_util::future::join(async { apply!(&db, Delete("u1".to_owned())) }, async {
+                    apply!(&db, Delete("u2".to_owned()))
+                });
             let (one, other) = deletions.await;
             let n_done = [&one, &other].iter().filter(|done| matches!(done, Ok(Deletion::Done(_)))).count();
             assert_eq!(n_done, 1, "{one:?} {other:?}");
