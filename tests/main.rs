@@ -1,8 +1,4 @@
-//! Black-box tests: every one starts a hub on a port of its own and speaks HTTP to it.
+//! Black-box tests through the public port and the command line.
 
-mod api {
-    mod accounts;
-    mod bench;
-    mod deliveries;
-    mod instances;
-}
+mod process;
+mod settings;

@@ -70,8 +70,10 @@ pub(crate) fn list(items: &impl Serialize, n_all: i64, links: &[String]) -> Http
 pub(crate) fn link(request: &Request, place: &[(&str, String)], rel: &str) -> String {
     let kept = url::form_urlencoded::parse(request.http().query_string().as_bytes())
         .filter(|(name, _)| place.iter().all(|(known, _)| known != name));
-    let query =
-        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).extend_pairs(place).finish();
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(kept)
+        .extend_pairs(place)
+        .finish();
     format!("<{}{}?{query}>; rel=\"{rel}\"", request.base_url(), request.http().path())
 }
 

@@ -123,3 +123,42 @@ async fn lists_are_narrowed_and_come_in_pages() {
     assert_eq!(bench.get(PATH, &bench.bob).await.expect(200), json!([]));
     bench.stop().await;
 }
+
+#[actix_web::test]
+async fn the_command_line_lists_shows_and_replays_beside_the_hub() {
+    let bench = Bench::start(Duration::from_millis(1)).await;
+    bench.add_instance(&bench.alice).await;
+    bench.link(&bench.alice, "42").await;
+    bench.dm("42", 1).await;
+    let id = bench.delivery_in(&bench.alice, "dead").await["id"].as_str().unwrap().to_owned();
+
+    let (code, printed) = bench.command("deliveries list --status dead --instance http://127.0.0.1:9").await;
+    assert!(code == Some(0) && printed.contains(&id), "{printed}");
+    let (code, printed) = bench.command("deliveries list --status queued --output json").await;
+    assert_eq!((code, printed.trim()), (Some(0), "[]"));
+    let (code, printed) = bench.command("deliveries list --instance http://127.0.0.1:10").await;
+    assert!(code == Some(1) && printed.contains("name it by its id"), "{printed}");
+    let (code, printed) = bench.command(&format!("deliveries show {id} --output json")).await;
+    let shown: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((code, &shown["id"], &shown["status"]), (Some(0), &json!(id), &json!("dead")));
+    let (code, printed) = bench.command(&format!("deliveries show {id}")).await;
+    assert!(code == Some(0) && printed.contains("DURATION MS"), "{printed}");
+
+    let (code, printed) = bench.command("deliveries replay --status dead --dry-run").await;
+    assert!(code == Some(0) && printed.starts_with("1 dead"), "{printed}");
+    let n_attempts = shown["attempts"].as_array().unwrap().len();
+    let (code, printed) = bench.command(&format!("deliveries replay {id}")).await;
+    assert_eq!((code, printed.trim()), (Some(0), format!("{id}: queued again").as_str()));
+    // The running hub sees it by itself.
+    let one = format!("{PATH}{id}/");
+    let begun = std::time::Instant::now();
+    while bench.get(&one, &bench.alice).await.expect(200)["attempts"].as_array().unwrap().len() == n_attempts
+    {
+        assert!(begun.elapsed() < Duration::from_secs(10), "nobody worked on it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let absent = "0190c0de-0000-7000-8000-000000000001";
+    let (code, printed) = bench.command(&format!("deliveries replay {absent}")).await;
+    assert!(code == Some(1) && printed.contains("no such delivery"), "{printed}");
+    bench.stop().await;
+}

@@ -18,7 +18,7 @@ pub(crate) struct Bench {
     client: reqwest::Client,
     stopper: Stopper,
     running: tokio::task::JoinHandle<std::io::Result<()>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     /// Tokens of the admin and of two users.
     pub(crate) admin: String,
     pub(crate) alice: String,
@@ -75,7 +75,7 @@ impl Bench {
             client,
             stopper,
             running,
-            _folder: folder,
+            folder,
             admin: nobody.clone(),
             alice: nobody.clone(),
             bob: nobody.clone(),
@@ -196,6 +196,17 @@ impl Bench {
             assert!(begun.elapsed() < PATIENCE, "not {status}: {listed}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Runs a command beside the hub, on the same database; gives its exit code and what it printed.
+    pub(crate) async fn command(&self, line: &str) -> (Option<i32>, String) {
+        let database = format!("sqlite://{}/hub.db", self.folder.path().display());
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_casewire"));
+        command.args(line.split(' ')).current_dir(self.folder.path()).env("CASEWIRE_DATABASE__URL", database);
+        let output = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = output.expect("the thread ends").expect("the program runs");
+        let printed = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&printed).into_owned())
     }
 
     /// Ends it in order.
