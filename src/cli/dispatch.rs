@@ -55,9 +55,6 @@ async fn run_command(settings: &Settings, command: Command) -> anyhow::Result<()
             clap_complete::generate(shell, &mut Cli::command(), "casewire", &mut std::io::stdout());
             Ok(())
         }
-        Command::Deliveries(command) => {
-            deliveries::run(hub_settings(settings, Migrate::Embedded)?, command).await
-        }
         Command::Demo(asked) => demo::run(asked.once).await,
         Command::Sandbox(asked) => sandbox::run(asked.x_listen, asked.servicenow_listen).await,
         Command::Migrate => migrate::run(settings).await,
