@@ -26,6 +26,7 @@ pub mod records;
 pub mod routes;
 pub mod servicenow;
 pub mod token_store;
+pub mod webhooks;
 mod writer;
 pub mod x;
 
