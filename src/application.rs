@@ -18,6 +18,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 pub struct Application {
     address: SocketAddr,
     server: Server,
+    /// Health and metrics, when they have an address of their own.
+    ops_server: Option<Server>,
     hub: Hub,
 }
 
@@ -41,7 +43,9 @@ impl Application {
             std::fs::write(file, address.port().to_string())?;
         }
         let shutdown_timeout = settings.server.shutdown_timeout.as_secs();
+        let ops_listen = settings.server.ops_listen;
         let state = web::Data::new(AppState { hub: hub.clone(), settings });
+        let ops_server = ops_listen.map(|address| serve_ops(address, state.clone())).transpose()?;
         let server = HttpServer::new(move || {
             let state = state.clone();
             App::new().configure(move |config| http::configure(&state, config))
@@ -53,7 +57,7 @@ impl Application {
         .listen(listener)?
         .run();
         tracing::info!("listening on http://{address}");
-        Ok(Self { address, server, hub })
+        Ok(Self { address, server, ops_server, hub })
     }
 
     /// Where it listens.
@@ -70,11 +74,31 @@ impl Application {
     /// Then stops the actors, which leave what is queued on disk.
     pub async fn run_until_stopped(self) -> io::Result<()> {
         let signals = actix_web::rt::spawn(stop_on_signal(self.stopper()));
+        let ops = self.ops_server.map(|server| (server.handle(), actix_web::rt::spawn(server)));
         let served = self.server.await;
         self.hub.stop().await;
+        // Health answers until the very end.
+        if let Some((handle, _)) = ops {
+            handle.stop(false).await;
+        }
         signals.abort();
         served
     }
+}
+
+/// Serves health and metrics at an address of their own.
+fn serve_ops(address: SocketAddr, state: web::Data<AppState>) -> io::Result<Server> {
+    let listener = TcpListener::bind(address)?;
+    tracing::info!("health and metrics on http://{}", listener.local_addr()?);
+    let server = HttpServer::new(move || {
+        let state = state.clone();
+        App::new().configure(move |config| http::configure_ops(&state, config))
+    })
+    .workers(1)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    Ok(server)
 }
 
 /// Stops gracefully at the first signal, and at once at the second.

@@ -4,19 +4,26 @@
 //! help texts, so they carry no markup.
 #![allow(clippy::doc_markdown, reason = "documentation comments are help texts, read on a terminal")]
 
+pub mod demo;
 pub mod output;
+pub mod sandbox;
+pub mod serve;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
+use casewire_actors::hub::Migrate;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use url::Url;
 use uuid::Uuid;
 
 use self::output::OutputFormat;
-use crate::settings::parse_address;
+use crate::hub_settings::Unusable;
+use crate::settings::{Settings, parse_address};
+use crate::telemetry;
 
 /// The integration hub between ServiceNow and X.
 ///
@@ -65,9 +72,6 @@ pub enum Command {
     /// Which linked accounts X sends events for
     #[command(subcommand)]
     Subscriptions(Subscriptions),
-    /// ServiceNow instances
-    #[command(subcommand)]
-    Servicenow(Servicenow),
     /// The outbox, the dead letters and their replay
     #[command(subcommand)]
     Deliveries(Deliveries),
@@ -212,22 +216,6 @@ pub enum Subscriptions {
     },
 }
 
-/// `casewire servicenow …`
-#[derive(Subcommand, Debug)]
-pub enum Servicenow {
-    /// Log in at an instance and tell what is missing, with the remedy
-    Check {
-        /// The instance: its id or its URL
-        instance: String,
-    },
-    /// Write the update set that teaches an instance to call this hub
-    UpdateSet {
-        /// The file to write [default: stdout]
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
-}
-
 /// `casewire deliveries …`
 #[derive(Subcommand, Debug)]
 pub enum Deliveries {
@@ -327,6 +315,42 @@ pub fn parse() -> Cli {
     Cli::parse()
 }
 
+/// Runs a command inside an actix system. Gives the exit code: 0 done, 1 it failed, 2 wrong settings.
+pub fn run(command: Command, settings: Settings) -> ExitCode {
+    if let Err(error) = telemetry::init(&settings.log) {
+        eprintln!("casewire: log.level: {error}");
+        return ExitCode::from(2);
+    }
+    match actix_rt::System::new().block_on(dispatch(command, settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("casewire: {error:#}");
+            let is_misuse = error.chain().any(|cause| cause.is::<Unusable>());
+            ExitCode::from(if is_misuse { 2 } else { 1 })
+        }
+    }
+}
+
+async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(demo) => demo::run(demo.once).await,
+        Command::Serve(serve) => {
+            let settings = match serve.listen {
+                Some(listen) => settings.listening_on(listen)?,
+                None => settings,
+            };
+            let migrate = if serve.migrate { Migrate::Any } else { Migrate::Embedded };
+            serve::run(settings, migrate).await
+        }
+        Command::Sandbox(sandbox) => sandbox::run(sandbox.x_listen, sandbox.servicenow_listen).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "casewire", &mut std::io::stdout());
+            Ok(())
+        }
+        _ => anyhow::bail!("this command is not wired yet"),
+    }
+}
+
 /// Reads a time: RFC 3339, or a UTC date with or without hours and minutes.
 fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
@@ -382,9 +406,6 @@ mod tests {
             "casewire subscriptions list",
             "casewire subscriptions add @support",
             "casewire subscriptions remove 2244994945",
-            "casewire servicenow check https://dev1.service-now.com",
-            "casewire servicenow update-set",
-            "casewire servicenow update-set --out set.xml",
             "casewire deliveries list --status dead --instance ID",
             "casewire deliveries show ID",
             "casewire deliveries replay ID ID",

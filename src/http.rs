@@ -8,13 +8,16 @@ pub(crate) mod activity;
 pub(crate) mod auth;
 pub(crate) mod body;
 mod client;
+pub(crate) mod events;
 mod frame;
 mod header;
 pub(crate) mod negotiate;
+pub(crate) mod ops;
 mod options;
 pub(crate) mod problem;
 mod reply;
 mod request;
+pub(crate) mod time;
 pub(crate) mod validate;
 
 mod root;
@@ -54,16 +57,45 @@ macro_rules! admin {
     };
 }
 
-/// Every route.
-static ROUTES: &[Resource] = &[Resource {
-    path: "/auth/",
-    name: "Api Root",
-    methods: &[(Verb::Get, user!(root::list))],
-    metadata: Metadata::Plain,
-}];
+/// Every route of the API. The operators' endpoints are in [`ops`].
+static ROUTES: &[Resource] = &[
+    Resource {
+        path: "/auth/",
+        name: "Api Root",
+        methods: &[(Verb::Get, user!(root::list))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/events/",
+        name: "Events",
+        methods: &[(Verb::Post, user!(events::send))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/events/{id}/",
+        name: "Event",
+        methods: &[(Verb::Get, user!(events::show))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/activity/",
+        name: "Activity",
+        methods: &[(Verb::Get, public!(activity::check)), (Verb::Post, public!(activity::receive))],
+        metadata: Metadata::Plain,
+    },
+];
+
+/// Mounts the operators' endpoints alone, for `server.ops_listen`.
+pub(crate) fn configure_ops(state: &web::Data<AppState>, config: &mut web::ServiceConfig) {
+    config.app_data(web::Data::clone(state));
+    ops::mount(config);
+}
 
 /// Mounts every route on an application of actix-web.
 pub(crate) fn configure(state: &web::Data<AppState>, config: &mut web::ServiceConfig) {
     config.app_data(web::Data::clone(state));
+    if state.settings.server.ops_listen.is_none() {
+        ops::mount(config);
+    }
     frame::mount(ROUTES, state, config);
 }

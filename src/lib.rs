@@ -6,7 +6,9 @@
 mod application;
 pub mod cli;
 mod http;
+pub mod hub_settings;
 pub mod settings;
+pub mod startup;
 pub mod telemetry;
 
 pub use application::{Application, Stopper};

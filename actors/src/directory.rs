@@ -1,34 +1,298 @@
-//! Stand-in until the directory lands.
-#![allow(missing_docs)]
-use crate::classify::CasePolicy;
-use dashmap::DashMap;
-use std::sync::Arc;
+//! The directory: which ServiceNow instances and X accounts a user has.
+//!
+//! Every change is one commit: the settings, what they mean for the deliveries that wait, and the mark
+//! that tells other processes. Then the [`Routes`] of this process follow, and whoever delivers is
+//! told. Nothing here waits for ServiceNow or for X; only the name of a new instance is looked up.
 
+mod accounts;
+mod instances;
+mod load;
+mod messages;
+mod reseal;
+
+pub use load::LoadError;
+pub(crate) use load::{load_account, load_instance};
+pub use messages::{
+    ChangeAccount, ChangeInstance, CreateInstance, DeleteInstance, ForgetAccount, ForgetAccountsOf,
+    GetAccount, GetInstance, LinkAccount, ListAccounts, ListInstances, Refresh,
+};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use crate::domain::fields::FieldErrors;
+use crate::domain::instance::InstanceDefaults;
+use crate::domain::sealing::Sealer;
+use crate::hub::Shared;
+use crate::kernel::{AskError, Mailbox, start};
+use crate::routes::Routes;
+use crate::store::accounts::{TouchAccounts, all};
+use crate::store::{StoreError, marks};
+use crate::writer::{Apply, WriteError};
+
+/// How many questions may wait.
+const CAPACITY: usize = 1024;
+/// How often changes of other processes are looked for.
+const RELOAD_EVERY: Duration = Duration::from_secs(1);
+/// How often the times of the last events are stored.
+const FLUSH_EVERY: Duration = Duration::from_secs(10);
+/// How many accounts one flush stores in one statement.
+const FLUSH_SIZE: usize = 1000;
+
+/// How often something is tried while others change the same.
+const MAX_TRIES: usize = 5;
+
+/// What a change is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// The instance with this id: whoever delivers to it.
+    Instance(String),
+    /// The account with this id: whoever writes in its name.
+    Account(String),
+}
+
+/// What happened to a [`Target`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplyChannel {
-    Dm,
-    Reply,
-    Same,
+pub enum ChangeKind {
+    /// Its settings or credentials changed: load them again.
+    Settings,
+    /// It has more to do: look at the lanes.
+    Work,
+    /// It was deleted.
+    Gone,
 }
-#[derive(Debug)]
-pub struct Route {
-    pub account_id: String,
-    pub user_id: String,
-    pub instance_id: Option<String>,
-    pub case_policy: CasePolicy,
-    pub reply_channel: ReplyChannel,
+
+/// A change that is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetChange {
+    /// Whom it concerns.
+    pub target: Target,
+    /// What happened.
+    pub kind: ChangeKind,
 }
-#[derive(Clone, Default)]
-pub struct Routes(Arc<DashMap<String, Arc<Route>>>);
-impl Routes {
-    pub fn route(&self, id: &str) -> Option<Arc<Route>> {
-        self.0.get(id).map(|r| Arc::clone(&r))
-    }
-    pub fn by_account_id(&self, id: &str) -> Option<Arc<Route>> {
-        self.0.iter().find(|r| r.account_id == id).map(|r| Arc::clone(&r))
-    }
-    pub fn insert(&self, id: &str, route: Route) {
-        self.0.insert(id.to_owned(), Arc::new(route));
-    }
-    pub fn touch_account(&self, _: &str, _: i64) {}
+
+/// Is told of every committed change of this process. Must not block.
+pub type OnChanged = Arc<dyn Fn(TargetChange) + Send + Sync>;
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// What stands on the page.
+    pub rows: Vec<T>,
+    /// How many there are on all pages.
+    pub n_total: i64,
 }
+
+/// Why the directory did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DirectoryError {
+    /// There is no such record, or it is another owner's.
+    #[error("there is no such record")]
+    NotFound,
+    /// What was sent cannot be taken: messages by field.
+    #[error("some fields cannot be taken")]
+    Invalid(FieldErrors),
+    /// Another change was faster, again and again.
+    #[error("the record is being changed by others; try again")]
+    Contended,
+    /// The store cannot be reached; try again later.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// A bug here, or a store that this program did not write.
+    #[error("the directory failed: {0}")]
+    Internal(String),
+}
+
+impl From<StoreError> for DirectoryError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(detail) => Self::Unavailable(detail),
+            error => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<AskError> for DirectoryError {
+    fn from(error: AskError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<WriteError> for DirectoryError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Store(error) => error.into(),
+            WriteError::Ask(error) => error.into(),
+        }
+    }
+}
+
+/// What the directory works with. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) shared: Shared,
+    pub(crate) sealer: Sealer,
+    pub(crate) defaults: InstanceDefaults,
+    /// `delivery.retry_for`: how long what was blocked may fail from when it goes on.
+    pub(crate) retry_for_ms: i64,
+    pub(crate) routes: Routes,
+    pub(crate) on_changed: OnChanged,
+}
+
+/// The actor.
+pub struct Directory {
+    desk: Desk,
+    seen_mark: Option<i64>,
+    is_reloading: bool,
+    is_flushing: bool,
+}
+
+/// Loads the routes and starts the directory.
+pub(crate) async fn start_directory(desk: Desk) -> Result<Mailbox<Directory>, StoreError> {
+    desk.reload_routes().await?;
+    if let Err(error) = reseal::reseal(&desk).await {
+        tracing::warn!(%error, "credentials could not be sealed with the current key; trying at the next start");
+    }
+    let arbiter = desk.shared.front.clone();
+    let registry = desk.shared.registry.clone();
+    let terms = Shared::front_terms("directory", CAPACITY);
+    Ok(start(&arbiter, &registry, terms, move |_| Directory::new(desk)))
+}
+
+impl Desk {
+    fn tell(&self, target: Target, kind: ChangeKind) {
+        (self.on_changed)(TargetChange { target, kind });
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.shared.sources.now_ms()
+    }
+
+    fn deadline_ms(&self) -> i64 {
+        self.now_ms().saturating_add(self.retry_for_ms)
+    }
+
+    /// Reads all routes; again when this process changed one meanwhile.
+    async fn reload_routes(&self) -> Result<(), StoreError> {
+        for _ in 0..MAX_TRIES {
+            let n_changes = self.routes.n_changes();
+            let rows = all(&self.shared.db).await?;
+            if self.routes.replace_all(rows, n_changes) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush_touches(&self) -> Result<(), DirectoryError> {
+        let touches = self.routes.unstored_touches();
+        for touches in touches.chunks(FLUSH_SIZE) {
+            let change = TouchAccounts(touches.to_vec());
+            self.shared.writer.ask(Apply(change)).await??;
+            self.routes.note_stored(touches);
+        }
+        Ok(())
+    }
+}
+
+impl Directory {
+    fn new(desk: Desk) -> Self {
+        Self { desk, seen_mark: None, is_reloading: false, is_flushing: false }
+    }
+
+    /// Reads the routes again when the mark has moved.
+    fn reload_if_marked(&mut self, context: &mut Context<Self>) {
+        if std::mem::replace(&mut self.is_reloading, true) {
+            return;
+        }
+        let (desk, seen) = (self.desk.clone(), self.seen_mark);
+        let reload = async move {
+            let mark = marks::read(&desk.shared.db, marks::SETTINGS).await?;
+            if seen != Some(mark) {
+                desk.reload_routes().await?;
+            }
+            Ok::<i64, StoreError>(mark)
+        };
+        context.spawn(reload.into_actor(self).map(|mark, directory, _| {
+            directory.is_reloading = false;
+            match mark {
+                Ok(mark) => directory.seen_mark = Some(mark),
+                Err(error) => tracing::warn!(%error, "routes could not be read; trying again in a second"),
+            }
+        }));
+    }
+
+    fn flush(&mut self, context: &mut Context<Self>) {
+        if std::mem::replace(&mut self.is_flushing, true) {
+            return;
+        }
+        let desk = self.desk.clone();
+        let flush = async move { desk.flush_touches().await };
+        context.spawn(flush.into_actor(self).map(|flushed, directory, _| {
+            directory.is_flushing = false;
+            if let Err(error) = flushed {
+                tracing::warn!(%error, "times of last events could not be stored; trying again in 10 s");
+            }
+        }));
+    }
+}
+
+impl Actor for Directory {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        self.reload_if_marked(context);
+        context.run_interval(RELOAD_EVERY, Self::reload_if_marked);
+        context.run_interval(FLUSH_EVERY, Self::flush);
+    }
+}
+
+impl Supervised for Directory {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        *self = Self::new(self.desk.clone());
+    }
+}
+
+impl Handler<Refresh> for Directory {
+    type Result = ResponseFuture<Result<(), DirectoryError>>;
+
+    fn handle(&mut self, _: Refresh, _: &mut Context<Self>) -> Self::Result {
+        let desk = self.desk.clone();
+        Box::pin(async move {
+            desk.reload_routes().await?;
+            desk.flush_touches().await
+        })
+    }
+}
+
+/// Hands a message to the function that answers it; the actor itself keeps nothing of it.
+macro_rules! answered_by {
+    ($($message:ty => $function:path;)*) => {
+        $(impl Handler<$message> for Directory {
+            type Result = ResponseFuture<<$message as Message>::Result>;
+
+            fn handle(&mut self, message: $message, _: &mut Context<Self>) -> Self::Result {
+                Box::pin($function(self.desk.clone(), message))
+            }
+        })*
+    };
+}
+
+answered_by! {
+    CreateInstance => instances::create;
+    ListInstances => instances::list;
+    GetInstance => instances::get;
+    ChangeInstance => instances::change;
+    DeleteInstance => instances::delete;
+    LinkAccount => accounts::link;
+    ListAccounts => accounts::list;
+    GetAccount => accounts::get;
+    ChangeAccount => accounts::change;
+    ForgetAccount => accounts::forget;
+    ForgetAccountsOf => accounts::forget_all_of;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,15 @@
 //! Newtypes and rules, without I/O.
 
+pub mod account;
 pub mod failure;
+pub mod fields;
+pub mod instance;
+pub mod password;
+pub mod record;
+pub mod requester;
+pub mod sealing;
 pub mod secret;
+pub mod time;
 pub mod token;
+pub mod token_policy;
 pub mod user;

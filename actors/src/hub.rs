@@ -1,16 +1,29 @@
 //! The hub: opens the store, starts the actors in the order in which they need each other, and stops
 //! them in reverse.
 
+pub(crate) mod traffic;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
 
+use crate::accounts::{Accounts, AttemptLimit};
+use crate::directory::{Directory, Refresh};
 use crate::domain::secret::Secret;
+use crate::domain::token_policy::TokenPolicy;
+use crate::intake::Intake;
 use crate::kernel::{Mailbox, Registry, Sources, Terms, start};
 use crate::metrics::Metrics;
+use crate::net::ClientError;
+use crate::outbox::Outbox;
+use crate::pulse::{self, Check, Checks};
+use crate::records::Records;
 use crate::store::{Db, SchemaState, StoreError};
-use crate::token_store::Tokens;
-use crate::writer::Writer;
+use crate::token_store::{Company, Tokens};
+use crate::writer::{Flush, Writer};
+use traffic::Traffic;
+pub use traffic::{TrafficSettings, WebhookKey};
 
 /// What every actor of the hub is given.
 #[derive(Clone)]
@@ -54,10 +67,28 @@ impl Shared {
 pub struct HubSettings {
     /// `sqlite://…` or `postgres://…`.
     pub database_url: Secret,
+    /// How messages are carried.
+    pub traffic: TrafficSettings,
+    /// Which databases are brought up to date at the start.
+    pub migrate: Migrate,
+    /// How long tokens live, and how many a user may have.
+    pub tokens: TokenPolicy,
+    /// How many failed logins are borne.
+    pub login_attempts: AttemptLimit,
+}
+
+/// Which databases are brought up to date at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Migrate {
+    /// An embedded one; a server database whose schema is behind is refused.
+    #[default]
+    Embedded,
+    /// Any.
+    Any,
 }
 
 /// Why the hub did not start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StartError {
     /// The database cannot be used.
     #[error(transparent)]
@@ -67,6 +98,18 @@ pub enum StartError {
         "the schema is behind by {0} migration(s); run `casewire migrate`, or `casewire serve --migrate`"
     )]
     SchemaBehind(usize),
+    /// The schema was made by a newer version of this program.
+    #[error("the schema is newer than this program; run a newer casewire")]
+    SchemaAhead,
+    /// No HTTP client can be made.
+    #[error(transparent)]
+    Client(Arc<ClientError>),
+}
+
+impl From<ClientError> for StartError {
+    fn from(error: ClientError) -> Self {
+        Self::Client(Arc::new(error))
+    }
 }
 
 /// The running actors: what the edge asks.
@@ -74,26 +117,66 @@ pub enum StartError {
 pub struct Hub {
     shared: Shared,
     tokens: Tokens,
+    accounts: Mailbox<Accounts>,
+    traffic: Traffic,
 }
 
 impl Hub {
     /// Opens the store, brings an embedded one up to date, and starts the actors in the order in which
     /// they need each other.
     pub async fn start(settings: HubSettings, sources: Sources) -> Result<Self, StartError> {
-        let db = Db::connect(settings.database_url.expose()).await?;
-        if db.is_embedded() {
-            db.migrate().await?;
-        }
-        if let SchemaState::Behind(n_missing) = db.schema().await? {
-            return Err(StartError::SchemaBehind(n_missing));
-        }
+        let db = open(&settings).await?;
+        let company = if db.is_embedded() { Company::Alone } else { Company::Others };
         let shared = Shared::start(db, sources);
-        Ok(Self { shared, tokens: Tokens })
+        let tokens = Tokens::start(&shared, settings.tokens, company);
+        let accounts = Accounts::start(&shared, &tokens, settings.login_attempts);
+        let traffic = Traffic::start(&shared, settings.traffic).await?;
+        Ok(Self { shared, tokens, accounts, traffic })
+    }
+
+    /// Users, and who may log in.
+    pub fn accounts(&self) -> &Mailbox<Accounts> {
+        &self.accounts
     }
 
     /// Tokens: checking them, issuing them, ending them.
     pub fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+
+    /// What X sent.
+    pub fn intake(&self) -> &Mailbox<Intake> {
+        &self.traffic.intake
+    }
+
+    /// What agents answered.
+    pub fn outbox(&self) -> &Mailbox<Outbox> {
+        &self.traffic.outbox
+    }
+
+    /// Instances and accounts.
+    pub fn directory(&self) -> &Mailbox<Directory> {
+        &self.traffic.directory
+    }
+
+    /// Records of deliveries.
+    pub fn records(&self) -> &Mailbox<Records> {
+        &self.traffic.records
+    }
+
+    /// By which X and the hub know each other.
+    pub fn webhook(&self) -> &WebhookKey {
+        &self.traffic.webhook
+    }
+
+    /// Whether this process can accept.
+    pub async fn checks(&self) -> Checks {
+        pulse::check(&self.shared, Check::Unknown).await
+    }
+
+    /// All metrics in the Prometheus text format.
+    pub async fn metrics_text(&self, version: &str) -> String {
+        pulse::metrics_text(&self.shared, version).await
     }
 
     /// What is measured.
@@ -113,7 +196,25 @@ impl Hub {
 
     /// Stops the actors in reverse order and closes the store.
     pub async fn stop(&self) {
+        self.traffic.fleet.drain().await;
+        // What intake noted of the accounts; at the next start it would only be a little older.
+        let _unsaved = self.traffic.directory.ask(Refresh).await;
+        let _uncommitted = self.shared.writer.ask(Flush).await;
+        self.tokens.note_uses().await;
         self.shared.db.close().await;
+    }
+}
+
+/// Opens the store and sees to its schema.
+pub(crate) async fn open(settings: &HubSettings) -> Result<Db, StartError> {
+    let db = Db::connect(settings.database_url.expose()).await?;
+    if db.is_embedded() || settings.migrate == Migrate::Any {
+        db.migrate().await?;
+    }
+    match db.schema().await? {
+        SchemaState::Current => Ok(db),
+        SchemaState::Behind(n_missing) => Err(StartError::SchemaBehind(n_missing)),
+        SchemaState::Ahead => Err(StartError::SchemaAhead),
     }
 }
 

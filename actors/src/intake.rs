@@ -11,9 +11,9 @@ use actix::prelude::*;
 use crate::classify::{Class, Decision, Item, NotJson, classify};
 use crate::delivery::fleet::Fleet;
 use crate::delivery::message::{Answer, Inbound, InboundKind};
-use crate::directory::{Route, Routes};
 use crate::hub::Shared;
 use crate::kernel::AskError;
+use crate::routes::{Route, Routes};
 use crate::store::accounts::SetStatus;
 use crate::store::deliveries::{self, Admission, Direction, NewDelivery};
 use crate::store::{StoreError, conversations};
@@ -101,7 +101,7 @@ impl Desk {
         let class = item.class;
         let route = item.account_id.as_deref().and_then(|id| self.routes.route(id));
         let (Some(route), Some(kind)) = (route, InboundKind::of(class)) else { return Err(class) };
-        self.routes.touch_account(&route.account_id, self.shared.sources.now_ms());
+        route.touch(self.shared.sources.now_ms());
         let decision = route.case_policy.decide(&item);
         let (Some(event_id), false) = (item.event_id.clone(), matches!(decision, Decision::Ignore(_))) else {
             return Err(class);
@@ -218,7 +218,7 @@ impl Desk {
             user_id: route.user_id.clone(),
             account_id: route.account_id.clone(),
             instance_id: route.instance_id.clone(),
-            target_id: route.instance_id.clone().unwrap_or_else(|| format!("unrouted:{}", route.account_id)),
+            target_id: route.target_id(),
             lane_id: Direction::ToServicenow.lane_id(&route.account_id, &customer_id),
             customer_id,
             dedup_key: Some(dedup_key),

@@ -8,17 +8,21 @@
 #[macro_use]
 mod store;
 
+pub mod accounts;
 pub mod classify;
 pub mod delivery;
-mod directory;
+pub mod directory;
 pub mod domain;
 pub mod hub;
 pub mod intake;
 pub mod kernel;
 pub mod metrics;
 pub mod net;
+pub mod office;
 pub mod outbox;
 pub mod pulse;
+pub mod records;
+pub mod routes;
 pub mod servicenow;
 pub mod token_store;
 mod writer;

@@ -145,19 +145,22 @@ impl Metrics {
         let classes = ["dm_inbound", "dm_outbound", "mention", "own_tweet", "retweet", "quote", "other"];
         for class in classes {
             for result in ["accepted", "duplicate", "ignored"] {
-                self.activity_events.get_or_create(&ClassResult { class, result });
+                let _exists = self.activity_events.get_or_create(&ClassResult { class, result });
             }
         }
         for direction in DIRECTIONS {
             let direction_name = direction.as_str();
             for outcome in ["delivered", "dead"] {
-                self.deliveries.get_or_create(&DirectionOutcome { direction: direction_name, outcome });
+                let _exists =
+                    self.deliveries.get_or_create(&DirectionOutcome { direction: direction_name, outcome });
             }
-            self.delivery_seconds.get_or_create(&DirectionOnly { direction: direction_name });
-            self.attempts.get_or_create(&DirectionClass { direction: direction_name, error_class: "none" });
+            let _exists = self.delivery_seconds.get_or_create(&DirectionOnly { direction: direction_name });
+            let _exists = self
+                .attempts
+                .get_or_create(&DirectionClass { direction: direction_name, error_class: "none" });
         }
         for result in ["ok", "refused", "limited"] {
-            self.logins.get_or_create(&LoginResult { result });
+            let _exists = self.logins.get_or_create(&LoginResult { result });
         }
     }
 

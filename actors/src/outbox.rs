@@ -6,13 +6,18 @@ use actix::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::delivery::fleet::Fleet;
-use crate::delivery::message::{Answer, Channel};
-use crate::directory::{ReplyChannel, Route, Routes};
+use crate::delivery::message::Answer;
+pub use crate::delivery::message::Channel;
+use crate::domain::account::ReplyChannel;
 use crate::hub::Shared;
 use crate::kernel::AskError;
+use crate::routes::{Route, Routes};
 use crate::store::deliveries::{self, Admission, Delivery, Direction, NewDelivery};
 use crate::store::{StoreError, conversations};
 use crate::writer::Admit;
+
+/// The longest time a caller may ask to wait for the outcome.
+pub const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Sends an answer to a customer, once for each `event_id`.
 #[derive(Debug, Clone, Message)]

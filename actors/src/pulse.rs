@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::hub::Shared;
 use crate::metrics::{n_panics, write_gauges};
-use crate::store::{Db, StoreError, deliveries, instances, lanes};
+use crate::store::{Db, StoreError, deliveries, instances};
 use crate::writer::Flush;
 
 /// How long a check may take.

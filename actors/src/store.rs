@@ -21,6 +21,9 @@ pub(crate) mod conversations;
 pub(crate) mod deliveries;
 pub(crate) mod instances;
 pub(crate) mod lanes;
+pub(crate) mod marks;
+pub(crate) mod records;
+pub(crate) mod routing;
 pub(crate) mod tokens;
 pub(crate) mod users;
 

@@ -1,18 +1,540 @@
-//! Tokens: to come.
+//! The token store: issues tokens, recognises them, ends them.
+//!
+//! A token is 32 random bytes; only its digest is kept. Recognised tokens stand in memory, where a check
+//! reads them without a message ([`Tokens::check`]); everything else asks this actor.
+//!
+//! An ended token is refused at once. In this process its session is forgotten before the answer goes
+//! out, and a look-up that was under way cannot bring it back: it carries the generation in which it
+//! began. Other processes see the mark that moved with the change: each looks at it every
+//! [`POLL_EVERY`] and believes its memory for a [`LEASE`] after such a look. Who ends a token while
+//! others may hold it in memory waits for [`REACH`] before it says so.
+
+mod sessions;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::domain::token::Session;
-use crate::kernel::AskError;
+use actix::prelude::*;
 
-/// The way to the token store.
-#[derive(Debug, Clone, Default)]
-pub struct Tokens;
+use self::sessions::Sessions;
+use crate::domain::token::{Digest, NewToken, Session, TokenInfo, TokenKind, write_token};
+use crate::domain::token_policy::TokenPolicy;
+use crate::hub::Shared;
+use crate::kernel::{AskError, Mailbox, Sources};
+use crate::store::tokens::{self, Issued, TokenRow};
+use crate::store::{StoreError, marks};
+use crate::writer::{Apply, Change, WriteError};
 
-impl Tokens {
-    /// The session of a token.
-    #[allow(clippy::unused_async, reason = "to come")]
-    pub async fn check(&self, _token: &str) -> Result<Option<Arc<Session>>, AskError> {
-        Ok(None)
+const POLL_EVERY: Duration = Duration::from_millis(100);
+const LEASE: Duration = Duration::from_millis(200);
+const REACH: Duration = Duration::from_millis(250);
+/// How often uses are written down.
+const NOTE_EVERY: Duration = Duration::from_secs(30);
+/// How often expired tokens are deleted.
+const SWEEP_EVERY: Duration = Duration::from_secs(300);
+
+// Messages
+
+/// Recognises a token. HTTP uses [`Tokens::check`], which asks only for what is not in memory.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<Arc<Session>>, StoreError>")]
+pub(crate) struct CheckToken(pub(crate) Digest);
+
+/// Issues a token.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<NewToken, TokenError>")]
+pub struct IssueToken {
+    /// Whose it will be.
+    pub user_id: String,
+    /// What the owner calls it; may be empty.
+    pub name: String,
+    /// On whose word.
+    pub grant: Grant,
+}
+
+/// Why a token may be issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grant {
+    /// A login: within the limit, and only while this is the hash of the password.
+    Login {
+        /// See [`LoggedIn`](crate::accounts::LoggedIn).
+        password_hash: String,
+    },
+    /// The operator's command, which the limit does not bind.
+    Operator(Lifetime),
+}
+
+/// How long a token lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// As the settings say.
+    Usual,
+    /// Until it is revoked.
+    Endless,
+}
+
+/// Issues a user's API key in place of the earlier one.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<NewToken, TokenError>")]
+pub struct ReplaceApiKey {
+    /// Whose.
+    pub user_id: String,
+}
+
+/// Ends a token. `false` when there is no such token.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<bool, TokenError>")]
+pub struct RevokeToken {
+    /// Which.
+    pub token_id: String,
+    /// Whose it must be; anyone's when `None`.
+    pub user_id: Option<String>,
+}
+
+/// Ends all tokens of a user but the API key.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), TokenError>")]
+pub struct RevokeAll {
+    /// Whose.
+    pub user_id: String,
+}
+
+/// Lists the live tokens of a user, oldest first.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<TokenInfo>, TokenError>")]
+pub struct ListTokens {
+    /// Whose.
+    pub user_id: String,
+}
+
+/// Forgets what is known of a user who was changed; the change moved the mark there.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ForgetUser {
+    pub(crate) user_id: String,
+    pub(crate) mark: i64,
+}
+
+/// Writes down when tokens were last used; answers when that is on disk.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), WriteError>")]
+pub(crate) struct NoteUses;
+
+// Errors
+
+/// Why the token store did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// The user has as many live tokens as allowed.
+    #[error("the user has as many live tokens as allowed; revoke one first")]
+    LimitReached,
+    /// There is no such user any more, or the password changed since it was verified.
+    #[error("the user is gone, or the password changed meanwhile")]
+    Stale,
+    /// It could not be read or written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl From<AskError> for TokenError {
+    fn from(error: AskError) -> Self {
+        Self::Write(error.into())
     }
 }
+
+impl From<StoreError> for TokenError {
+    fn from(error: StoreError) -> Self {
+        Self::Write(error.into())
+    }
+}
+
+// State
+
+/// Who else may hold sessions in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Company {
+    /// Nobody: this process serves alone.
+    Alone,
+    /// Other replicas, or the serving process beside a command.
+    Others,
+}
+
+/// The way to the token store. Clones lead to the same.
+#[derive(Clone)]
+pub struct Tokens {
+    sessions: Arc<Sessions>,
+    mailbox: Mailbox<TokenStore>,
+    sources: Sources,
+}
+
+impl Tokens {
+    /// Starts the token store.
+    pub(crate) fn start(shared: &Shared, policy: TokenPolicy, company: Company) -> Self {
+        let sessions = Arc::new(Sessions::default());
+        let store = TokenStore {
+            shared: shared.clone(),
+            policy,
+            company,
+            sessions: Arc::clone(&sessions),
+            generation: 0,
+            seen_mark: None,
+            is_polling: false,
+        };
+        let terms = Shared::front_terms("token_store", 4096);
+        let mailbox = crate::kernel::start(&shared.front, &shared.registry, terms, move |_| store);
+        Self { sessions, mailbox, sources: shared.sources.clone() }
+    }
+
+    /// The session of a token; `None` for one that is unknown, expired or ended. What is in memory costs
+    /// neither a message nor a lock.
+    pub async fn check(&self, token: &str) -> Result<Option<Arc<Session>>, WriteError> {
+        let Some(digest) = Digest::of(token) else { return Ok(None) };
+        if let Some(session) = self.sessions.get(&digest, self.sources.now_ms()) {
+            return Ok(Some(session));
+        }
+        Ok(self.mailbox.ask(CheckToken(digest)).await??)
+    }
+
+    /// Writes down when tokens were last used, before the end.
+    pub(crate) async fn note_uses(&self) {
+        match self.mailbox.ask(NoteUses).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the last uses of tokens were not written"),
+            Err(error) => tracing::warn!(%error, "the last uses of tokens were not written"),
+        }
+    }
+
+    /// The actor, for everything else.
+    pub fn mailbox(&self) -> &Mailbox<TokenStore> {
+        &self.mailbox
+    }
+}
+
+/// The actor.
+pub struct TokenStore {
+    shared: Shared,
+    policy: TokenPolicy,
+    company: Company,
+    sessions: Arc<Sessions>,
+    /// Counts what ended tokens or changed users.
+    generation: u64,
+    /// Where the mark stood when everything in memory was true.
+    seen_mark: Option<i64>,
+    is_polling: bool,
+}
+
+impl TokenStore {
+    /// Looks whether another process ended tokens.
+    fn poll(&mut self, context: &mut Context<Self>) {
+        if self.is_polling {
+            return;
+        }
+        self.is_polling = true;
+        let (db, asked_at) = (self.shared.db.clone(), Instant::now());
+        let reading = async move { marks::read(&db, marks::TOKENS).await };
+        context.spawn(reading.into_actor(self).map(move |mark, store, _| {
+            store.is_polling = false;
+            match mark {
+                Ok(mark) => store.saw_mark(mark, asked_at),
+                // Without a look the lease ends, and every check reads the database.
+                Err(error) => tracing::debug!(%error, "the mark of ended tokens cannot be read"),
+            }
+        }));
+    }
+
+    fn saw_mark(&mut self, mark: i64, asked_at: Instant) {
+        if self.seen_mark.is_none_or(|seen| mark > seen) {
+            self.forget_all();
+            self.seen_mark = Some(mark);
+        }
+        self.sessions.lease(asked_at, LEASE);
+    }
+
+    fn forget_all(&mut self) {
+        self.generation += 1;
+        self.sessions.clear();
+    }
+
+    /// Takes note of a change of our own, once what it concerns was forgotten.
+    fn made_mark(&mut self, mark: i64) {
+        self.generation += 1;
+        if self.seen_mark == Some(mark - 1) {
+            self.seen_mark = Some(mark);
+        }
+    }
+
+    /// Judges a session that was read, and keeps it if nothing ended meanwhile.
+    fn admit(
+        &mut self,
+        digest: Digest,
+        began_in: u64,
+        found: Option<Session>,
+        context: &mut Context<Self>,
+    ) -> Option<Arc<Session>> {
+        let now_ms = self.shared.sources.now_ms();
+        let mut session = found.filter(|session| !session.has_expired(now_ms))?;
+        if let Some(expires_at_ms) = self.policy.refreshed(&session, now_ms) {
+            session.expires_at_ms = Some(expires_at_ms);
+            self.extend(digest, session.token_id.clone(), expires_at_ms, context);
+        }
+        let refresh_at_ms = self.policy.refresh_at_ms(&session);
+        let session = Arc::new(session);
+        if began_in == self.generation && self.seen_mark.is_some() {
+            self.sessions.insert(digest, Arc::clone(&session), refresh_at_ms, now_ms);
+        }
+        Some(session)
+    }
+
+    /// Writes a longer life down. If that fails it is as it was: the next use tries again.
+    fn extend(&self, digest: Digest, token_id: String, expires_at: i64, context: &mut Context<Self>) {
+        let writer = self.shared.writer.clone();
+        let writing = async move { writer.ask(Apply(tokens::Extend { token_id, expires_at })).await };
+        context.spawn(writing.into_actor(self).map(move |written, store, _| {
+            if !matches!(written, Ok(Ok(()))) {
+                store.sessions.remove(&digest);
+            }
+        }));
+    }
+
+    fn new_token(&self, user_id: String, kind: TokenKind, name: String) -> (tokens::NewToken, NewToken) {
+        let mut random = [0; 32];
+        self.shared.sources.fill(&mut random);
+        let token = write_token(&self.policy.prefix, &random);
+        let created_at = self.shared.sources.now_ms();
+        // What was just written has the form of a token.
+        let digest = Digest::of(token.expose()).map(Digest::to_hex).unwrap_or_default();
+        let expires_at = self.policy.expires_at_ms(created_at).filter(|_| kind == TokenKind::Session);
+        let row = tokens::NewToken {
+            id: self.shared.sources.id(),
+            user_id,
+            digest,
+            kind,
+            name,
+            created_at,
+            expires_at,
+        };
+        (row, NewToken { token, expires_at_ms: expires_at })
+    }
+
+    /// Writes a change that ends tokens, forgets what it concerns, and lets that reach everyone.
+    fn end<C: Change>(
+        &self,
+        change: C,
+        forget: impl FnOnce(&mut Self, &C::Output) + 'static,
+    ) -> ResponseActFuture<Self, Result<C::Output, TokenError>> {
+        let writer = self.shared.writer.clone();
+        let pause = self.pause();
+        let writing = async move { Ok::<_, TokenError>(writer.ask(Apply(change)).await??) };
+        Box::pin(
+            writing
+                .into_actor(self)
+                .map(move |written, store, _| {
+                    match &written {
+                        Ok(output) => forget(store, output),
+                        // It may have been done all the same.
+                        Err(_) => store.forget_all(),
+                    }
+                    written
+                })
+                .then(move |written, store, _| {
+                    async move {
+                        tokio::time::sleep(pause).await;
+                        written
+                    }
+                    .into_actor(store)
+                }),
+        )
+    }
+
+    fn pause(&self) -> Duration {
+        match self.company {
+            Company::Alone => Duration::ZERO,
+            Company::Others => REACH,
+        }
+    }
+
+    /// Writes down what was used since the last time.
+    fn note_uses(&self) -> impl Future<Output = Result<(), WriteError>> + 'static {
+        let uses = self.sessions.take_uses();
+        let writer = self.shared.writer.clone();
+        async move {
+            if uses.is_empty() {
+                return Ok(());
+            }
+            Ok(writer.ask(Apply(tokens::Touch(uses))).await??)
+        }
+    }
+
+    fn sweep(&mut self, context: &mut Context<Self>) {
+        let writer = self.shared.writer.clone();
+        let now = self.shared.sources.now_ms();
+        let sweeping = async move {
+            match writer.ask(Apply(tokens::Sweep { now })).await {
+                Ok(Ok(n_deleted)) => tracing::debug!(n_deleted, "deleted expired tokens"),
+                Ok(Err(error)) => tracing::warn!(%error, "expired tokens were not deleted"),
+                Err(error) => tracing::warn!(%error, "expired tokens were not deleted"),
+            }
+        };
+        context.spawn(sweeping.into_actor(self));
+    }
+
+    fn describe(&self, row: TokenRow) -> TokenInfo {
+        let in_memory = Digest::from_hex(&row.digest).and_then(|digest| self.sessions.last_used(&digest));
+        TokenInfo {
+            id: row.id,
+            kind: TokenKind::from_name(&row.kind),
+            name: row.name,
+            created_at_ms: row.created_at,
+            expires_at_ms: row.expires_at,
+            last_used_at_ms: row.last_used_at.max(in_memory),
+        }
+    }
+}
+
+// Actor
+
+impl Actor for TokenStore {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        self.poll(context);
+        self.sweep(context);
+        context.run_interval(POLL_EVERY, Self::poll);
+        context.run_interval(SWEEP_EVERY, Self::sweep);
+        context.run_interval(NOTE_EVERY, |store, context| {
+            let noting = store.note_uses();
+            context.spawn(noting.into_actor(store).map(|noted, _, _| {
+                if let Err(error) = noted {
+                    tracing::warn!(%error, "the last uses of tokens were not written");
+                }
+            }));
+        });
+    }
+}
+
+impl Supervised for TokenStore {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        self.forget_all();
+        self.seen_mark = None;
+        self.is_polling = false;
+    }
+}
+
+// Handlers
+
+impl Handler<CheckToken> for TokenStore {
+    type Result = ResponseActFuture<Self, Result<Option<Arc<Session>>, StoreError>>;
+
+    fn handle(&mut self, CheckToken(digest): CheckToken, _: &mut Context<Self>) -> Self::Result {
+        let (db, began_in) = (self.shared.db.clone(), self.generation);
+        let reading = async move { tokens::by_digest(&db, &digest.to_hex()).await };
+        Box::pin(
+            reading
+                .into_actor(self)
+                .map(move |found, store, context| Ok(store.admit(digest, began_in, found?, context))),
+        )
+    }
+}
+
+impl Handler<IssueToken> for TokenStore {
+    type Result = ResponseFuture<Result<NewToken, TokenError>>;
+
+    fn handle(&mut self, message: IssueToken, _: &mut Context<Self>) -> Self::Result {
+        let (mut row, mut token) = self.new_token(message.user_id, TokenKind::Session, message.name);
+        let (limit, verified_hash) = match message.grant {
+            Grant::Login { password_hash } => (self.policy.limit.map(i64::from), Some(password_hash)),
+            Grant::Operator(Lifetime::Usual) => (None, None),
+            Grant::Operator(Lifetime::Endless) => {
+                row.expires_at = None;
+                token.expires_at_ms = None;
+                (None, None)
+            }
+        };
+        let writer = self.shared.writer.clone();
+        Box::pin(async move {
+            match writer.ask(Apply(tokens::Issue { token: row, limit, verified_hash })).await?? {
+                Issued::Done => Ok(token),
+                Issued::Stale => Err(TokenError::Stale),
+                Issued::LimitReached => Err(TokenError::LimitReached),
+            }
+        })
+    }
+}
+
+impl Handler<ReplaceApiKey> for TokenStore {
+    type Result = ResponseActFuture<Self, Result<NewToken, TokenError>>;
+
+    fn handle(&mut self, message: ReplaceApiKey, _: &mut Context<Self>) -> Self::Result {
+        let user_id = message.user_id.clone();
+        let (row, token) = self.new_token(message.user_id, TokenKind::ApiKey, String::new());
+        let ending = self.end(tokens::ReplaceApiKey(row), move |store, mark| {
+            store.sessions.remove_user(&user_id);
+            mark.iter().for_each(|mark| store.made_mark(*mark));
+        });
+        Box::pin(ending.map(|mark, _, _| mark?.map(|_| token).ok_or(TokenError::Stale)))
+    }
+}
+
+impl Handler<RevokeToken> for TokenStore {
+    type Result = ResponseActFuture<Self, Result<bool, TokenError>>;
+
+    fn handle(&mut self, message: RevokeToken, _: &mut Context<Self>) -> Self::Result {
+        let change = tokens::Revoke { token_id: message.token_id, user_id: message.user_id };
+        let ending = self.end(change, |store, ended| {
+            let Some((digest, mark)) = ended else { return };
+            if let Some(digest) = Digest::from_hex(digest) {
+                store.sessions.remove(&digest);
+            }
+            store.made_mark(*mark);
+        });
+        Box::pin(ending.map(|ended, _, _| Ok(ended?.is_some())))
+    }
+}
+
+impl Handler<RevokeAll> for TokenStore {
+    type Result = ResponseActFuture<Self, Result<(), TokenError>>;
+
+    fn handle(&mut self, message: RevokeAll, _: &mut Context<Self>) -> Self::Result {
+        let user_id = message.user_id.clone();
+        let ending = self.end(tokens::RevokeAll { user_id: message.user_id }, move |store, mark| {
+            store.sessions.remove_user(&user_id);
+            store.made_mark(*mark);
+        });
+        Box::pin(ending.map(|mark, _, _| mark.map(drop)))
+    }
+}
+
+impl Handler<ForgetUser> for TokenStore {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, message: ForgetUser, _: &mut Context<Self>) -> Self::Result {
+        self.sessions.remove_user(&message.user_id);
+        self.made_mark(message.mark);
+        Box::pin(tokio::time::sleep(self.pause()))
+    }
+}
+
+impl Handler<ListTokens> for TokenStore {
+    type Result = ResponseActFuture<Self, Result<Vec<TokenInfo>, TokenError>>;
+
+    fn handle(&mut self, message: ListTokens, _: &mut Context<Self>) -> Self::Result {
+        let (db, now_ms) = (self.shared.db.clone(), self.shared.sources.now_ms());
+        let reading = async move { tokens::live_of_user(&db, &message.user_id, now_ms).await };
+        Box::pin(
+            reading
+                .into_actor(self)
+                .map(|rows, store, _| Ok(rows?.into_iter().map(|row| store.describe(row)).collect())),
+        )
+    }
+}
+
+impl Handler<NoteUses> for TokenStore {
+    type Result = ResponseFuture<Result<(), WriteError>>;
+
+    fn handle(&mut self, _: NoteUses, _: &mut Context<Self>) -> Self::Result {
+        Box::pin(self.note_uses())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,9 @@ CREATE TABLE instances (
     last_success_at BIGINT,
     -- No call before this time: the other side, or the breaker, said so.
     paused_until BIGINT,
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    -- Grows with every change of the settings, so that two changes at once never undo each other.
+    version BIGINT NOT NULL DEFAULT 1
 );
 CREATE INDEX instances_by_user ON instances (user_id);
 
@@ -70,7 +72,9 @@ CREATE TABLE accounts (
     subscribed BOOLEAN,
     last_event_at BIGINT,
     paused_until BIGINT,
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    -- Grows with every change of the settings, so that two changes at once never undo each other.
+    version BIGINT NOT NULL DEFAULT 1
 );
 CREATE INDEX accounts_by_user ON accounts (user_id);
 CREATE INDEX accounts_by_instance ON accounts (instance_id);

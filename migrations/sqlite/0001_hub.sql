@@ -51,7 +51,9 @@ CREATE TABLE instances (
     last_success_at INTEGER,
     -- No call before this time: the other side, or the breaker, said so.
     paused_until INTEGER,
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    -- Grows with every change of the settings, so that two changes at once never undo each other.
+    version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 CREATE INDEX instances_by_user ON instances (user_id);
 
@@ -70,7 +72,9 @@ CREATE TABLE accounts (
     subscribed INTEGER,
     last_event_at INTEGER,
     paused_until INTEGER,
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    -- Grows with every change of the settings, so that two changes at once never undo each other.
+    version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 CREATE INDEX accounts_by_user ON accounts (user_id);
 CREATE INDEX accounts_by_instance ON accounts (instance_id);

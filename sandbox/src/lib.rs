@@ -14,6 +14,7 @@
 #![expect(clippy::doc_markdown, reason = "ServiceNow is a name, not code")]
 
 mod calls;
+mod client;
 mod clock;
 mod faults;
 mod server;
@@ -21,6 +22,7 @@ mod servicenow;
 mod x;
 
 pub use calls::CallRecord;
+pub use client::{ApiClient, CallError};
 pub use faults::Scope;
 pub use server::StartError;
 pub use servicenow::{

@@ -9,10 +9,13 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use casewire_actors::kernel::AskError;
+use casewire_actors::{StoreError, WriteError};
 use serde_json::{Map, Value, json};
 
 use super::auth::AuthFailure;
+use super::body::BodyError;
 use super::reply;
+use super::validate::Invalid;
 
 /// Messages by field, in the order of the fields.
 pub(crate) type FieldErrors = Map<String, Value>;
@@ -164,6 +167,35 @@ impl From<AskError> for Problem {
             }
             AskError::OutOfService => Self::Unavailable(RETRY_LATER),
         }
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Ask(error) => error.into(),
+            WriteError::Store(StoreError::Unavailable(_)) => Self::Unavailable(RETRY_SOON),
+            WriteError::Store(error) => {
+                tracing::error!(%error, "the store refused a statement");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Unsupported { content_type } => Self::UnsupportedMediaType(content_type),
+            BodyError::Malformed { .. } => Self::Malformed(error.to_string()),
+        }
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        let fields = invalid.fields.into_iter().map(|(name, messages)| (name, json!(messages)));
+        Self::Invalid(fields.collect())
     }
 }
 

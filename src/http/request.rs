@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::web::{Bytes, BytesMut};
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
 
+use super::body::Body;
 use super::problem::Problem;
 use super::{AppState, client};
 
@@ -64,6 +65,13 @@ impl Request {
         }
         let info = self.http.connection_info();
         format!("http://{}", info.host())
+    }
+
+    /// Reads the body as JSON or a form, by its `Content-Type`.
+    pub(crate) async fn body(&mut self) -> Result<Body, Problem> {
+        let bytes = self.bytes().await?;
+        let content_type = self.header(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        Ok(Body::parse(content_type, &bytes)?)
     }
 
     /// Reads the whole body, up to `server.max_body`.

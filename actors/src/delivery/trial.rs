@@ -13,8 +13,6 @@ use super::backoff::Backoff;
 use super::fleet::{DeliverySettings, Fleet, Sweeper};
 use super::instance_delivery::InstanceSettings;
 use super::rate::Rate;
-use crate::classify::CasePolicy;
-use crate::directory::{ReplyChannel, Route, Routes};
 use crate::domain::secret::Secret;
 use crate::hub::Shared;
 use crate::intake::{Intake, IntakeError, Receipt, Receive};
@@ -22,6 +20,7 @@ use crate::kernel::panic_matrix::PANICS;
 use crate::kernel::{ActorState, AskError, Mailbox, Sources, start};
 use crate::net::{self, Reach};
 use crate::outbox::{AnswerState, Outbox, SendAnswer};
+use crate::routes::Routes;
 use crate::servicenow::client::ServiceNow;
 use crate::servicenow::customers::CustomerTable;
 use crate::servicenow::{Credentials, client::NowMs};
@@ -66,16 +65,9 @@ impl Trial {
         let shared = Shared::start(db, Sources::system());
         let fleet = fleet(&shared, &instance, &x);
         let routes = Routes::default();
-        routes.insert(
-            ACCOUNT,
-            Route {
-                account_id: "a1".to_owned(),
-                user_id: "u1".to_owned(),
-                instance_id: Some("i1".to_owned()),
-                case_policy: CasePolicy::default(),
-                reply_channel: ReplyChannel::Dm,
-            },
-        );
+        for row in crate::store::accounts::all(&shared.db).await.expect("accounts") {
+            routes.put(row);
+        }
         let desk = (shared.clone(), routes.clone(), fleet.clone());
         let intake = start(&shared.front, &shared.registry, Shared::front_terms("intake", 64), move |_| {
             Intake::new(desk.0, desk.1, desk.2)

@@ -1,5 +1,7 @@
 //! Users: the people who may call the hub, each with their own instances, accounts and queue.
 
+use super::secret::Secret;
+
 /// A user, without the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
@@ -19,6 +21,36 @@ pub struct User {
     pub is_active: bool,
     /// When the user was created, in epoch milliseconds.
     pub date_joined_ms: i64,
+}
+
+/// A user to create.
+#[derive(Clone)]
+pub struct NewUser {
+    /// An e-mail address.
+    pub username: String,
+    /// Given name.
+    pub first_name: String,
+    /// Family name.
+    pub last_name: String,
+    /// The company that the user acts for.
+    pub company_name: String,
+    /// Whether the user will be an admin.
+    pub is_staff: bool,
+    /// The password, checked against the rules.
+    pub password: Secret,
+}
+
+/// What of a user can be changed; `None` leaves it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// The user name.
+    pub username: Option<String>,
+    /// Given name.
+    pub first_name: Option<String>,
+    /// Family name.
+    pub last_name: Option<String>,
+    /// The company that the user acts for.
+    pub company_name: Option<String>,
 }
 
 /// A user name in the form in which it is compared and must be unique.

@@ -2,12 +2,25 @@
 
 use sqlx::FromRow;
 
-use super::{Conn, Db, StoreError};
+use super::{Conn, Db, StoreError, marks, routing};
 use crate::writer::Change;
 
 statements! {
-    BY_ID = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, created_at FROM instances WHERE id = $1";
     COUNT_BY_STATUS = "SELECT status, COUNT(*) FROM instances GROUP BY status";
+    BY_ID = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, created_at, version FROM instances WHERE id = $1";
+    OF_USER = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, created_at, version FROM instances WHERE user_id = $1 ORDER BY id LIMIT $2 OFFSET $3";
+    SEALED = "SELECT id, sealed_secrets FROM instances ORDER BY id";
+    COUNT_OF_USER = "SELECT COUNT(*) FROM instances WHERE user_id = $1";
+    COUNT_QUEUED = "SELECT COALESCE(CAST(SUM(n_pending) AS BIGINT), 0) FROM lanes WHERE target_id = $1 AND ready_at IS NOT NULL";
+    COUNT_DEAD = "SELECT COUNT(*) FROM deliveries WHERE instance_id = $1 AND status = 'dead' AND direction = 'to_servicenow'";
+    INSERT = "INSERT INTO instances (id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, created_at, version)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'unchecked', '', $14, 1)";
+    UPDATE = "UPDATE instances SET instance_url = $3, auth = $4, admin_user = $5, client_id = $6, sealed_secrets = $7, rate = $8, concurrency = $9, mode = $10, customer_table = $11, case_defaults = $12, reopen_window_ms = $13, version = version + 1 WHERE id = $1 AND version = $2";
+    CLEAR_STATUS = "UPDATE instances SET status = 'unchecked', status_detail = '', paused_until = NULL WHERE id = $1";
+    RESEAL = "UPDATE instances SET sealed_secrets = $3 WHERE id = $1 AND sealed_secrets = $2";
+    UNROUTED_ACCOUNTS = "SELECT id FROM accounts WHERE user_id = $1 AND instance_id IS NULL ORDER BY id";
+    ACCOUNTS_OF = "SELECT id FROM accounts WHERE instance_id = $1 ORDER BY id";
+    DELETE = "DELETE FROM instances WHERE id = $1";
     SET_STATUS = "UPDATE instances SET status = $2, status_detail = $3, paused_until = $4, last_success_at = COALESCE($5, last_success_at) WHERE id = $1";
 }
 
@@ -32,6 +45,7 @@ pub(crate) struct InstanceRow {
     pub(crate) last_success_at: Option<i64>,
     pub(crate) paused_until: Option<i64>,
     pub(crate) created_at: i64,
+    pub(crate) version: i64,
 }
 
 /// The instance with this id.
@@ -42,6 +56,220 @@ pub(crate) async fn by_id(db: &Db, id: &str) -> Result<Option<InstanceRow>, Stor
 /// How many instances there are, by status.
 pub(crate) async fn count_by_status(db: &Db) -> Result<Vec<(String, i64)>, StoreError> {
     Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(COUNT_BY_STATUS)).fetch_all(pool).await)?)
+}
+
+/// Instances of a user, the oldest first.
+pub(crate) async fn of_user(
+    db: &Db,
+    user_id: &str,
+    limit: i64,
+    offset: i64,
+) -> Result<Vec<InstanceRow>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(OF_USER))
+        .bind(user_id)
+        .bind(limit)
+        .bind(offset)
+        .fetch_all(pool)
+        .await)?)
+}
+
+/// The sealed credentials of all instances, by id.
+pub(crate) async fn sealed(db: &Db) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(SEALED)).fetch_all(pool).await)?)
+}
+
+/// How many instances a user has.
+pub(crate) async fn count_of_user(db: &Db, user_id: &str) -> Result<i64, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(COUNT_OF_USER)).bind(user_id).fetch_one(pool).await)?)
+}
+
+/// How many deliveries wait for an instance, and how many are its dead letters.
+pub(crate) async fn counts(db: &Db, id: &str) -> Result<(i64, i64), StoreError> {
+    let n_queued =
+        on_db!(db, |pool, sql| sqlx::query_scalar(sql(COUNT_QUEUED)).bind(id).fetch_one(pool).await)?;
+    let n_dead = on_db!(db, |pool, sql| sqlx::query_scalar(sql(COUNT_DEAD)).bind(id).fetch_one(pool).await)?;
+    Ok((n_queued, n_dead))
+}
+
+/// Settings as they are stored.
+#[derive(Debug, Clone)]
+pub(crate) struct InstanceColumns {
+    pub(crate) instance_url: String,
+    pub(crate) auth: &'static str,
+    pub(crate) admin_user: String,
+    pub(crate) client_id: String,
+    pub(crate) sealed_secrets: Vec<u8>,
+    pub(crate) rate: String,
+    pub(crate) concurrency: i64,
+    pub(crate) mode: &'static str,
+    pub(crate) customer_table: &'static str,
+    pub(crate) case_defaults: String,
+    pub(crate) reopen_window_ms: Option<i64>,
+}
+
+/// Stores a new instance. The user's first one takes over the accounts that have none.
+#[derive(Debug, Clone)]
+pub(crate) struct InsertInstance {
+    pub(crate) id: String,
+    pub(crate) user_id: String,
+    pub(crate) columns: InstanceColumns,
+    pub(crate) now_ms: i64,
+    pub(crate) deadline_ms: i64,
+}
+
+impl Change for InsertInstance {
+    /// Whether accounts were linked to it.
+    type Output = bool;
+
+    async fn apply(self, conn: &mut Conn<'_>) -> Result<bool, StoreError> {
+        let columns = &self.columns;
+        on_conn!(conn, |conn, sql| sqlx::query(sql(INSERT))
+            .bind(&self.id)
+            .bind(&self.user_id)
+            .bind(&columns.instance_url)
+            .bind(columns.auth)
+            .bind(&columns.admin_user)
+            .bind(&columns.client_id)
+            .bind(&columns.sealed_secrets)
+            .bind(&columns.rate)
+            .bind(columns.concurrency)
+            .bind(columns.mode)
+            .bind(columns.customer_table)
+            .bind(&columns.case_defaults)
+            .bind(columns.reopen_window_ms)
+            .bind(self.now_ms)
+            .execute(&mut **conn)
+            .await
+            .map(drop))?;
+        let n_instances: i64 = on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(COUNT_OF_USER))
+            .bind(&self.user_id)
+            .fetch_one(&mut **conn)
+            .await)?;
+        let mut unrouted = Vec::new();
+        if n_instances == 1 {
+            unrouted = ids(conn, UNROUTED_ACCOUNTS, &self.user_id).await?;
+        }
+        for account_id in &unrouted {
+            let reroute = routing::Reroute {
+                account_id,
+                instance_id: Some(&self.id),
+                now_ms: self.now_ms,
+                deadline_ms: self.deadline_ms,
+            };
+            reroute.apply(conn).await?;
+        }
+        marks::bump(conn, marks::SETTINGS).await?;
+        Ok(!unrouted.is_empty())
+    }
+}
+
+/// Replaces the settings of an instance, unless they changed since they were read.
+#[derive(Debug, Clone)]
+pub(crate) struct UpdateInstance {
+    pub(crate) id: String,
+    pub(crate) version: i64,
+    pub(crate) columns: InstanceColumns,
+    /// What the status said does not hold any more.
+    pub(crate) clears_status: bool,
+    pub(crate) now_ms: i64,
+    pub(crate) deadline_ms: i64,
+}
+
+impl Change for UpdateInstance {
+    /// Whether it was still as it was read.
+    type Output = bool;
+
+    async fn apply(self, conn: &mut Conn<'_>) -> Result<bool, StoreError> {
+        let columns = &self.columns;
+        let n_rows = on_conn!(conn, |conn, sql| sqlx::query(sql(UPDATE))
+            .bind(&self.id)
+            .bind(self.version)
+            .bind(&columns.instance_url)
+            .bind(columns.auth)
+            .bind(&columns.admin_user)
+            .bind(&columns.client_id)
+            .bind(&columns.sealed_secrets)
+            .bind(&columns.rate)
+            .bind(columns.concurrency)
+            .bind(columns.mode)
+            .bind(columns.customer_table)
+            .bind(&columns.case_defaults)
+            .bind(columns.reopen_window_ms)
+            .execute(&mut **conn)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if n_rows == 0 {
+            return Ok(false);
+        }
+        if self.clears_status {
+            on_conn!(conn, |conn, sql| sqlx::query(sql(CLEAR_STATUS))
+                .bind(&self.id)
+                .execute(&mut **conn)
+                .await
+                .map(drop))?;
+        }
+        routing::reopen(conn, &self.id, self.now_ms, self.deadline_ms).await?;
+        marks::bump(conn, marks::SETTINGS).await?;
+        Ok(true)
+    }
+}
+
+/// Deletes an instance. What waits for it is kept, blocked, until its accounts feed another one.
+#[derive(Debug, Clone)]
+pub(crate) struct DeleteInstance {
+    pub(crate) id: String,
+    pub(crate) now_ms: i64,
+}
+
+impl Change for DeleteInstance {
+    /// Whether there was one.
+    type Output = bool;
+
+    async fn apply(self, conn: &mut Conn<'_>) -> Result<bool, StoreError> {
+        for account_id in ids(conn, ACCOUNTS_OF, &self.id).await? {
+            let reroute = routing::Reroute {
+                account_id: &account_id,
+                instance_id: None,
+                now_ms: self.now_ms,
+                deadline_ms: self.now_ms,
+            };
+            reroute.apply(conn).await?;
+        }
+        let n_rows = on_conn!(conn, |conn, sql| sqlx::query(sql(DELETE))
+            .bind(&self.id)
+            .execute(&mut **conn)
+            .await
+            .map(|done| done.rows_affected()))?;
+        marks::bump(conn, marks::SETTINGS).await?;
+        Ok(n_rows > 0)
+    }
+}
+
+async fn ids(conn: &mut Conn<'_>, statement: super::Sql, of: &str) -> Result<Vec<String>, StoreError> {
+    Ok(on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(statement)).bind(of).fetch_all(&mut **conn).await)?)
+}
+
+/// Replaces a sealed value by one that another key sealed, unless it changed since it was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Reseal {
+    pub(crate) id: String,
+    pub(crate) before: Vec<u8>,
+    pub(crate) after: Vec<u8>,
+}
+
+impl Change for Reseal {
+    type Output = ();
+
+    async fn apply(self, conn: &mut Conn<'_>) -> Result<(), StoreError> {
+        on_conn!(conn, |conn, sql| sqlx::query(sql(RESEAL))
+            .bind(&self.id)
+            .bind(&self.before)
+            .bind(&self.after)
+            .execute(&mut **conn)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
 }
 
 /// Tells how the instance (or, in `accounts`, the account) is doing.

@@ -9,6 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 
 pub(crate) mod deliveries;
+mod records;
+mod settings;
+mod tokens;
+mod users;
 
 static N_SCHEMAS: AtomicU32 = AtomicU32::new(0);
 
@@ -80,6 +84,9 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::deliveries::ALL,
         super::instances::ALL,
         super::lanes::ALL,
+        super::marks::ALL,
+        super::records::ALL,
+        super::routing::ALL,
         super::tokens::ALL,
         super::users::ALL,
         crate::writer::ALL,

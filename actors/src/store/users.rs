@@ -1,2 +1,240 @@
-//! To come.
-statements! {}
+//! Users.
+
+use sqlx::FromRow;
+
+use super::{Conn, Db, StoreError, marks, tokens};
+use crate::domain::user::{Profile, User, username_key};
+use crate::writer::Change;
+
+statements! {
+    BY_ID = "SELECT id, username, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined FROM users WHERE id = $1";
+    BY_KEY = "SELECT id, username, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined FROM users WHERE username_key = $1";
+    PAGE = "SELECT id, username, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined FROM users WHERE username_key LIKE $1 ESCAPE '!' OR LOWER(first_name) LIKE $1 ESCAPE '!' OR LOWER(last_name) LIKE $1 ESCAPE '!' OR LOWER(company_name) LIKE $1 ESCAPE '!' ORDER BY date_joined, id LIMIT $2 OFFSET $3";
+    COUNT = "SELECT COUNT(*) FROM users WHERE username_key LIKE $1 ESCAPE '!' OR LOWER(first_name) LIKE $1 ESCAPE '!' OR LOWER(last_name) LIKE $1 ESCAPE '!' OR LOWER(company_name) LIKE $1 ESCAPE '!'";
+    INSERT = "INSERT INTO users (id, username, username_key, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    UPDATE = "UPDATE users SET username = COALESCE($2, username), username_key = COALESCE($3, username_key), first_name = COALESCE($4, first_name), last_name = COALESCE($5, last_name), company_name = COALESCE($6, company_name) WHERE id = $1 RETURNING id, username, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined";
+    SET_PASSWORD = "UPDATE users SET password_hash = $2 WHERE id = $1";
+    SET_ACTIVE = "UPDATE users SET is_active = $2 WHERE id = $1";
+    DELETE = "DELETE FROM users WHERE id = $1";
+    LOCK_ADMINS = sqlite "SELECT id FROM users WHERE is_staff AND is_active ORDER BY id" postgres "SELECT id FROM users WHERE is_staff AND is_active ORDER BY id FOR UPDATE";
+    LOCK_PASSWORD = sqlite "SELECT password_hash FROM users WHERE id = $1" postgres "SELECT password_hash FROM users WHERE id = $1 FOR UPDATE";
+}
+
+/// A row.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct UserRow {
+    pub(crate) id: String,
+    pub(crate) username: String,
+    pub(crate) first_name: String,
+    pub(crate) last_name: String,
+    pub(crate) company_name: String,
+    pub(crate) password_hash: String,
+    pub(crate) is_staff: bool,
+    pub(crate) is_active: bool,
+    pub(crate) date_joined: i64,
+}
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        Self {
+            id: row.id,
+            username: row.username,
+            first_name: row.first_name,
+            last_name: row.last_name,
+            company_name: row.company_name,
+            is_staff: row.is_staff,
+            is_active: row.is_active,
+            date_joined_ms: row.date_joined,
+        }
+    }
+}
+
+/// The user with this id.
+pub(crate) async fn by_id(db: &Db, id: &str) -> Result<Option<UserRow>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(BY_ID)).bind(id).fetch_optional(pool).await)?)
+}
+
+/// The user with this name, in whatever case.
+pub(crate) async fn by_username(db: &Db, username: &str) -> Result<Option<UserRow>, StoreError> {
+    let key = username_key(username);
+    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(BY_KEY)).bind(&key).fetch_optional(pool).await)?)
+}
+
+/// A page of users, oldest first, and how many there are on all pages.
+pub(crate) async fn page(
+    db: &Db,
+    search: &str,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<UserRow>, i64), StoreError> {
+    let pattern = like_pattern(search);
+    let n_all: i64 =
+        on_db!(db, |pool, sql| sqlx::query_scalar(sql(COUNT)).bind(&pattern).fetch_one(pool).await)?;
+    let rows = on_db!(db, |pool, sql| sqlx::query_as(sql(PAGE))
+        .bind(&pattern)
+        .bind(limit)
+        .bind(offset)
+        .fetch_all(pool)
+        .await)?;
+    Ok((rows, n_all))
+}
+
+/// Matches what contains the text, taken literally.
+fn like_pattern(search: &str) -> String {
+    let literal = search.to_lowercase().replace('!', "!!").replace('%', "!%").replace('_', "!_");
+    format!("%{literal}%")
+}
+
+/// Stores a new user. A name that is taken is [`StoreError::Duplicate`].
+#[derive(Debug, Clone)]
+pub(crate) struct Insert {
+    pub(crate) user: User,
+    pub(crate) password_hash: String,
+}
+
+impl Change for Insert {
+    type Output = User;
+
+    async fn apply(self, conn: &mut Conn<'_>) -> Result<User, StoreError> {
+        let user = self.user;
+        on_conn!(conn, |conn, sql| sqlx::query(sql(INSERT))
+            .bind(&user.id)
+            .bind(&user.username)
+            .bind(username_key(&user.username))
+            .bind(&user.first_name)
+            .bind(&user.last_name)
+            .bind(&user.company_name)
+            .bind(&self.password_hash)
+            .bind(user.is_staff)
+            .bind(user.is_active)
+            .bind(user.date_joined_ms)
+            .execute(&mut **conn)
+            .await
+            .map(drop))?;
+        Ok(user)
+    }
+}
+
+/// Changes what is given of a user. `None` when there is no such user.
+#[derive(Debug, Clone)]
+pub(crate) struct Update {
+    pub(crate) id: String,
+    pub(crate) profile: Profile,
+}
+
+impl Change for Update {
+    type Output = Option<(User, i64)>;
+
+    async fn apply(self, conn: &mut Conn<'_>) -> Result<Self::Output, StoreError> {
+        let profile = &self.profile;
+        let row: Option<UserRow> = on_conn!(conn, |conn, sql| sqlx::query_as(sql(UPDATE))
+            .bind(&self.id)
+            .bind(&profile.username)
+            .bind(profile.username.as_deref().map(username_key))
+            .bind(&profile.first_name)
+            .bind(&profile.last_name)
+            .bind(&profile.company_name)
+            .fetch_optional(&mut **conn)
+            .await)?;
+        let Some(row) = row else { return Ok(None) };
+        let mark = marks::bump(conn, marks::TOKENS).await?;
+        Ok(Some((row.into(), mark)))
+    }
+}
+
+/// Sets a password and ends the user's tokens, but for the API key and the one that is spared.
+/// Gives the mark, or `None` when there is no such user.
+#[derive(Debug, Clone)]
+pub(crate) struct SetPassword {
+    pub(crate) user_id: String,
+    pub(crate) password_hash: String,
+    pub(crate) spared_token_id: Option<String>,
+}
+
+impl Change for SetPassword {
+    type Output = Option<i64>;
+
+    async fn apply(self, conn: &mut Conn<'_>) -> Result<Option<i64>, StoreError> {
+        let n_changed = on_conn!(conn, |conn, sql| sqlx::query(sql(SET_PASSWORD))
+            .bind(&self.user_id)
+            .bind(&self.password_hash)
+            .execute(&mut **conn)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if n_changed == 0 {
+            return Ok(None);
+        }
+        tokens::end_sessions(conn, &self.user_id, self.spared_token_id.as_deref()).await?;
+        Ok(Some(marks::bump(conn, marks::TOKENS).await?))
+    }
+}
+
+/// Allows a user to log in and use tokens, or forbids it. Gives the mark.
+#[derive(Debug, Clone)]
+pub(crate) struct SetActive {
+    pub(crate) user_id: String,
+    pub(crate) is_active: bool,
+}
+
+impl Change for SetActive {
+    type Output = Option<i64>;
+
+    async fn apply(self, conn: &mut Conn<'_>) -> Result<Option<i64>, StoreError> {
+        let n_changed = on_conn!(conn, |conn, sql| sqlx::query(sql(SET_ACTIVE))
+            .bind(&self.user_id)
+            .bind(self.is_active)
+            .execute(&mut **conn)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if n_changed == 0 {
+            return Ok(None);
+        }
+        Ok(Some(marks::bump(conn, marks::TOKENS).await?))
+    }
+}
+
+/// How a deletion went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    /// Done; the mark stands there now.
+    Done(i64),
+    /// There is no such user.
+    Absent,
+    /// It is the last admin who may log in.
+    LastAdmin,
+}
+
+/// Deletes a user and everything that belongs to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Delete(pub(crate) String);
+
+impl Change for Delete {
+    type Output = Deletion;
+
+    async fn apply(self, conn: &mut Conn<'_>) -> Result<Deletion, StoreError> {
+        // Whoever deletes an admin holds all admins, so two cannot each leave the other as the last.
+        let admins: Vec<String> =
+            on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(LOCK_ADMINS)).fetch_all(&mut **conn).await)?;
+        if admins == [self.0.as_str()] {
+            return Ok(Deletion::LastAdmin);
+        }
+        let n_deleted = on_conn!(conn, |conn, sql| sqlx::query(sql(DELETE))
+            .bind(&self.0)
+            .execute(&mut **conn)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if n_deleted == 0 {
+            return Ok(Deletion::Absent);
+        }
+        Ok(Deletion::Done(marks::bump(conn, marks::TOKENS).await?))
+    }
+}
+
+/// The hash of a user's password, with the user's row held until the transaction ends.
+pub(super) async fn lock_password(conn: &mut Conn<'_>, user_id: &str) -> Result<Option<String>, StoreError> {
+    let hash = on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(LOCK_PASSWORD))
+        .bind(user_id)
+        .fetch_optional(&mut **conn)
+        .await)?;
+    Ok(hash)
+}

@@ -1,0 +1,279 @@
+//! The part of the hub that messages pass: what X sends, what ServiceNow sends, and their delivery.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Arbiter;
+use url::Url;
+
+use super::{Shared, StartError};
+use crate::delivery::account_delivery::{AccountSettings, OpenAccount};
+use crate::delivery::backoff::Backoff;
+use crate::delivery::fleet::{DeliverySettings, Fleet, Sweeper};
+use crate::delivery::instance_delivery::{InstanceSettings, OpenInstance};
+use crate::delivery::rate::Rate;
+use crate::directory::{
+    ChangeKind, Desk, Directory, LoadError, OnChanged, Target, load_account, load_instance, start_directory,
+};
+use crate::domain::instance::{AuthKind, Instance, InstanceDefaults};
+use crate::domain::sealing::Sealer;
+use crate::domain::secret::Secret;
+use crate::intake::Intake;
+use crate::kernel::{Mailbox, start};
+use crate::net::{self, Reach};
+use crate::outbox::Outbox;
+use crate::records::{Archive, Records, start_records};
+use crate::routes::Routes;
+use crate::servicenow::Credentials;
+use crate::servicenow::client::{NowMs, ServiceNow};
+use crate::store::StoreError;
+use crate::store::deliveries::Direction;
+use crate::x::client::{AccountCredentials, XApp, XClient};
+use crate::x::signature;
+
+/// How many webhook bodies may be worked on at once; more are refused and sent again by X.
+const INTAKE_CAPACITY: usize = 4096;
+/// How many answers may be worked on at once, those that wait for X included.
+const OUTBOX_CAPACITY: usize = 4096;
+/// Delivery actors share so many threads.
+const N_DELIVERY_THREADS: usize = 2;
+
+/// How messages are carried.
+#[derive(Clone)]
+pub struct TrafficSettings {
+    /// Seals and opens stored credentials.
+    pub sealer: Sealer,
+    /// Whether instances may stand in private networks.
+    pub reach: Reach,
+    /// `servicenow.timeout`.
+    pub servicenow_timeout: Duration,
+    /// `servicenow.connect_timeout`.
+    pub connect_timeout: Duration,
+    /// `twitter.api_url`.
+    pub x_api_url: Url,
+    /// `twitter.timeout`.
+    pub x_timeout: Duration,
+    /// `twitter.consumer_key`.
+    pub consumer_key: Option<Secret>,
+    /// `twitter.consumer_secret`.
+    pub consumer_secret: Option<Secret>,
+    /// `twitter.bearer_token`.
+    pub bearer_token: Option<Secret>,
+    /// `twitter.verify_signatures`.
+    pub verifies_signatures: bool,
+    /// `delivery.rate`: for instances without one of their own.
+    pub rate: Rate,
+    /// `delivery.concurrency`: the same.
+    pub concurrency: u8,
+    /// `delivery.retry_for`.
+    pub retry_for: Duration,
+    /// `delivery.backoff`.
+    pub backoff: Backoff,
+    /// `delivery.queue_limit`: answers of one user that may wait.
+    pub queue_limit: i64,
+}
+
+/// The actors that messages pass.
+#[derive(Clone)]
+pub(crate) struct Traffic {
+    pub(crate) fleet: Fleet,
+    pub(crate) directory: Mailbox<Directory>,
+    pub(crate) records: Mailbox<Records>,
+    pub(crate) intake: Mailbox<Intake>,
+    pub(crate) outbox: Mailbox<Outbox>,
+    pub(crate) webhook: Arc<WebhookKey>,
+    // Runs as long as somebody holds its mailbox.
+    _sweeper: Mailbox<Sweeper>,
+}
+
+impl Traffic {
+    /// Starts them in the order in which they need each other.
+    pub(crate) async fn start(shared: &Shared, settings: TrafficSettings) -> Result<Self, StartError> {
+        let fleet = fleet(shared, &settings)?;
+        let on_changed = tell_fleet(fleet.clone());
+        let retry_for_ms = millis(settings.retry_for);
+        let routes = Routes::default();
+        let directory = start_directory(Desk {
+            shared: shared.clone(),
+            sealer: settings.sealer.clone(),
+            defaults: InstanceDefaults {
+                reach: settings.reach,
+                rate: settings.rate,
+                concurrency: settings.concurrency,
+            },
+            retry_for_ms,
+            routes: routes.clone(),
+            on_changed: Arc::clone(&on_changed),
+        })
+        .await?;
+        let records = start_records(Archive { shared: shared.clone(), retry_for_ms, on_changed });
+        let webhook = Arc::new(WebhookKey {
+            secret: settings.consumer_secret.clone(),
+            verifies_signatures: settings.verifies_signatures,
+        });
+        let desk = (shared.clone(), routes.clone(), fleet.clone());
+        let terms = Shared::front_terms("intake", INTAKE_CAPACITY);
+        let intake =
+            start(&shared.front, &shared.registry, terms, move |_| Intake::new(desk.0, desk.1, desk.2));
+        let desk = (shared.clone(), routes, fleet.clone());
+        let mut terms = Shared::front_terms("outbox", OUTBOX_CAPACITY);
+        // A caller may ask to wait for X.
+        terms.deadline += crate::outbox::MAX_WAIT;
+        let queue_limit = settings.queue_limit;
+        let outbox = start(&shared.front, &shared.registry, terms, move |_| {
+            Outbox::new(desk.0, desk.1, desk.2, queue_limit)
+        });
+        let swept = fleet.clone();
+        let terms = Shared::front_terms("sweeper", 8);
+        let sweeper = start(&shared.front, &shared.registry, terms, move |_| Sweeper::new(swept));
+        Ok(Self { fleet, directory, records, intake, outbox, webhook, _sweeper: sweeper })
+    }
+}
+
+/// The app's secret, by which X and the hub know each other.
+pub struct WebhookKey {
+    secret: Option<Secret>,
+    verifies_signatures: bool,
+}
+
+impl WebhookKey {
+    /// The answer to X's challenge-response check, from the raw query of its request. `None` when there
+    /// is no fit `crc_token`, or no `twitter.consumer_secret`: the same secret signs events, so nothing
+    /// that could be an event is ever signed.
+    pub fn response_token(&self, raw_query: &str) -> Option<String> {
+        let token = signature::crc_token(raw_query)?;
+        signature::crc_response(self.secret.as_ref()?, &token)
+    }
+
+    /// Whether the body comes from X: the signature over the bytes as they came, compared in constant time.
+    pub fn is_genuine(&self, body: &[u8], header: Option<&str>) -> bool {
+        if !self.verifies_signatures {
+            return true;
+        }
+        let (Some(secret), Some(header)) = (self.secret.as_ref(), header) else { return false };
+        signature::verify(secret, body, header)
+    }
+}
+
+fn fleet(shared: &Shared, settings: &TrafficSettings) -> Result<Fleet, StartError> {
+    let arbiters = (0..N_DELIVERY_THREADS).map(|_| Arbiter::new().handle()).collect();
+    let delivery = DeliverySettings {
+        backoff: settings.backoff,
+        retry_for_ms: millis(settings.retry_for),
+        servicenow_timeout_ms: millis(settings.servicenow_timeout),
+        x_timeout_ms: millis(settings.x_timeout),
+    };
+    let open_instance = open_instance(shared, settings)?;
+    let open_account = open_account(shared, settings)?;
+    Ok(Fleet::new(shared.clone(), delivery, arbiters, open_instance, open_account))
+}
+
+/// Passes changes of settings on to the actors that work with them.
+fn tell_fleet(fleet: Fleet) -> OnChanged {
+    let runtime = tokio::runtime::Handle::try_current().ok();
+    Arc::new(move |change| {
+        let fleet = fleet.clone();
+        let telling = async move {
+            match (change.kind, change.target) {
+                (ChangeKind::Work, Target::Instance(id)) => fleet.wake(Direction::ToServicenow, &id),
+                (ChangeKind::Work, Target::Account(id)) => fleet.wake(Direction::ToX, &id),
+                (ChangeKind::Settings | ChangeKind::Gone, Target::Instance(id)) => {
+                    fleet.reload_instance(&id).await;
+                }
+                (ChangeKind::Settings | ChangeKind::Gone, Target::Account(id)) => {
+                    fleet.reload_account(&id).await;
+                }
+            }
+        };
+        if let Some(runtime) = &runtime {
+            runtime.spawn(telling);
+        }
+    })
+}
+
+/// A load that failed for good is told as an instance without usable credentials, not as an outage.
+fn unreadable(error: LoadError) -> StoreError {
+    match error {
+        LoadError::Store(error) => error,
+        other => StoreError::Refused(other.to_string()),
+    }
+}
+
+fn open_instance(shared: &Shared, settings: &TrafficSettings) -> Result<OpenInstance, StartError> {
+    let http = net::client(settings.reach, settings.connect_timeout, settings.servicenow_timeout)?;
+    let sources = shared.sources.clone();
+    let now_ms: NowMs = Arc::new(move || sources.now_ms());
+    let (db, sealer) = (shared.db.clone(), settings.sealer.clone());
+    let (timeout, reach) = (settings.servicenow_timeout, settings.reach);
+    Ok(Arc::new(move |id| {
+        let (db, sealer, http, now_ms) = (db.clone(), sealer.clone(), http.clone(), Arc::clone(&now_ms));
+        Box::pin(async move {
+            let Some(instance) = load_instance(&db, &sealer, &id).await.map_err(unreadable)? else {
+                return Ok(None);
+            };
+            let credentials = credentials_of(&instance);
+            let base = instance.settings.instance_url.clone();
+            let client = ServiceNow::new(http, base, credentials, timeout, reach, now_ms);
+            Ok(Some(InstanceSettings {
+                client,
+                rate: instance.settings.rate,
+                concurrency: usize::from(instance.settings.concurrency),
+                status: instance.status,
+                paused_until: instance.paused_until_ms,
+                customer_table: instance.settings.customer_table,
+                case_defaults: instance.settings.case_defaults,
+                reopen_window_ms: instance.settings.reopen_window_ms,
+            }))
+        })
+    }))
+}
+
+fn credentials_of(instance: &Instance) -> Credentials {
+    match instance.settings.auth {
+        AuthKind::ApiKey => Credentials::ApiKey { key: instance.secrets.api_key.clone() },
+        // The OAuth grants fetch their token by themselves.
+        AuthKind::Basic | AuthKind::OauthClientCredentials | AuthKind::OauthPassword => Credentials::Basic {
+            user: instance.settings.admin_user.clone(),
+            password: instance.secrets.admin_password.clone(),
+        },
+    }
+}
+
+fn open_account(shared: &Shared, settings: &TrafficSettings) -> Result<OpenAccount, StartError> {
+    // X is where the operator says, be it a sandbox on this machine.
+    let http = net::client(Reach::PrivateAllowed, settings.connect_timeout, settings.x_timeout)?;
+    let client = XClient::new(http, x_app(settings));
+    let (db, sealer) = (shared.db.clone(), settings.sealer.clone());
+    Ok(Arc::new(move |id| {
+        let (db, sealer, client) = (db.clone(), sealer.clone(), client.clone());
+        Box::pin(async move {
+            let account = load_account(&db, &sealer, &id).await.map_err(unreadable)?;
+            Ok(account.map(|account| AccountSettings {
+                client,
+                credentials: AccountCredentials {
+                    user_id: account.settings.twitter_user_id,
+                    token: account.secrets.access_token,
+                    token_secret: account.secrets.access_token_secret,
+                },
+                status: account.status,
+                paused_until: account.paused_until_ms,
+            }))
+        })
+    }))
+}
+
+/// The X app of these settings.
+pub(crate) fn x_app(settings: &TrafficSettings) -> XApp {
+    let key = settings.consumer_key.as_ref().map_or_else(String::new, |key| key.expose().to_owned());
+    XApp {
+        base_url: settings.x_api_url.clone(),
+        consumer_key: key,
+        consumer_secret: settings.consumer_secret.clone().unwrap_or_default(),
+        bearer_token: settings.bearer_token.clone(),
+        timeout: settings.x_timeout,
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

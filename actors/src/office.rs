@@ -1,0 +1,54 @@
+//! What commands use: the store, its writer and the actors of users and tokens, and nothing that delivers.
+//!
+//! It works beside a running hub, on the embedded database too. What ends a token takes effect in the hub
+//! before it returns.
+
+use crate::accounts::Accounts;
+use crate::hub::{HubSettings, Migrate, Shared, StartError, open};
+use crate::kernel::{Mailbox, Sources};
+use crate::store::Db;
+use crate::token_store::{Company, Tokens};
+
+/// The office.
+pub struct Office {
+    shared: Shared,
+    tokens: Tokens,
+    accounts: Mailbox<Accounts>,
+}
+
+impl Office {
+    /// Opens the store, brings an embedded one up to date, and starts what commands need.
+    pub async fn open(settings: HubSettings, sources: Sources) -> Result<Self, StartError> {
+        let db = open(&settings).await?;
+        let shared = Shared::start(db, sources);
+        let tokens = Tokens::start(&shared, settings.tokens, Company::Others);
+        let accounts = Accounts::start(&shared, &tokens, settings.login_attempts);
+        Ok(Self { shared, tokens, accounts })
+    }
+
+    /// Users.
+    pub fn accounts(&self) -> &Mailbox<Accounts> {
+        &self.accounts
+    }
+
+    /// Tokens.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Closes the store.
+    pub async fn close(self) {
+        self.shared.db.close().await;
+    }
+}
+
+/// Brings the database to the newest schema. Tells how many migrations it applied.
+pub async fn migrate(settings: &HubSettings) -> Result<usize, StartError> {
+    let db = Db::connect(settings.database_url.expose()).await?;
+    let n_applied = db.migrate().await?;
+    db.close().await;
+    // Says so if the schema is newer than this program.
+    let settings = HubSettings { migrate: Migrate::Embedded, ..settings.clone() };
+    open(&settings).await?.close().await;
+    Ok(n_applied)
+}

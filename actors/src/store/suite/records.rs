@@ -1,0 +1,175 @@
+//! What records and replay promise.
+
+use super::deliveries::furnish;
+use super::*;
+use crate::domain::record::{DeliveryStatus, RecordFilter};
+use crate::store::deliveries::{Direction, NewDelivery, admit, by_id, of_lane};
+use crate::store::lanes::{Settle, ready, settle};
+use crate::store::records::{Revive, attempts, count, count_dead, dead, page};
+use crate::writer::Change;
+
+fn message(n: i64) -> NewDelivery {
+    NewDelivery {
+        id: format!("d{n}"),
+        direction: Direction::ToServicenow,
+        kind: "dm".to_owned(),
+        status: "queued",
+        user_id: "u1".to_owned(),
+        account_id: "a1".to_owned(),
+        instance_id: Some("i1".to_owned()),
+        target_id: "i1".to_owned(),
+        customer_id: "7".to_owned(),
+        lane_id: Direction::ToServicenow.lane_id("a1", "7"),
+        dedup_key: Some(format!("a1:dm:{n}")),
+        source_id: Some(n.to_string()),
+        fingerprint: None,
+        order_key: n.to_string(),
+        payload: "{}".to_owned(),
+        created_at: n * 100,
+        deadline_at: 1000,
+    }
+}
+
+async fn accept(db: &Db, n: i64) {
+    in_transaction!(db, |conn| admit(conn, &[vec![message(n)]]).await.expect("a row is admitted"));
+}
+
+async fn end(db: &Db, n: i64, status: &'static str) {
+    let settled = Settle {
+        id: format!("d{n}"),
+        lane_id: message(n).lane_id,
+        status,
+        journal: Some("{\"step\":1}".to_owned()),
+        at: 200,
+        duration_ms: 30,
+        attempts: 5,
+        http_status: Some(500),
+        error_class: Some("unavailable"),
+        error_detail: Some("it was down".to_owned()),
+        n_done: 1,
+        lane_ready_at: 900,
+        ..Settle::default()
+    };
+    in_transaction!(db, |conn| settle(conn, &[settled]).await.expect("an outcome is stored"));
+}
+
+async fn revive(db: &Db, ids: &[&str]) -> crate::store::records::Revived {
+    let ids = ids.iter().map(|&id| id.to_owned()).collect();
+    let change = Revive { ids, now_ms: 2000, deadline_ms: 9000 };
+    in_transaction!(db, |conn| change.apply(conn).await.expect("applied"))
+}
+
+#[tokio::test]
+async fn pages_go_from_the_newest_to_the_oldest() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        for n in 1..=5 {
+            accept(&db, n).await;
+        }
+        end(&db, 2, "dead").await;
+        end(&db, 4, "delivered").await;
+        let ids = async |filter: &RecordFilter, cursor: Option<&str>, limit: i64| -> Vec<String> {
+            let records = page(&db, Some("u1"), filter, cursor, limit).await.expect("rows");
+            records.into_iter().map(|record| record.id).collect()
+        };
+        let all = RecordFilter::default();
+        assert_eq!(ids(&all, None, 2).await, ["d5", "d4"]);
+        assert_eq!(ids(&all, Some("d4"), 9).await, ["d3", "d2", "d1"]);
+        let narrowed = |narrow: &dyn Fn(&mut RecordFilter)| {
+            let mut filter = RecordFilter::default();
+            narrow(&mut filter);
+            filter
+        };
+        let dead = narrowed(&|filter| filter.status = Some(DeliveryStatus::Dead));
+        assert_eq!(ids(&dead, None, 9).await, ["d2"]);
+        let to_x = narrowed(&|filter| filter.direction = Some(Direction::ToX));
+        assert!(ids(&to_x, None, 9).await.is_empty());
+        let other = narrowed(&|filter| filter.instance_id = Some("i2".to_owned()));
+        assert!(ids(&other, None, 9).await.is_empty());
+        let between = narrowed(&|filter| {
+            filter.since_ms = Some(200);
+            filter.until_ms = Some(400);
+        });
+        assert_eq!(ids(&between, None, 9).await, ["d3", "d2"]);
+        assert_eq!(count(&db, "u1", &between).await, Ok(2));
+        assert_eq!(count(&db, "u2", &all).await, Ok(0));
+        assert!(page(&db, Some("u2"), &all, None, 9).await.expect("rows").is_empty());
+        assert_eq!(page(&db, None, &all, None, 9).await.expect("rows").len(), 5);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_goes_back_into_its_lane_with_its_journal() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        for n in 1..=2 {
+            accept(&db, n).await;
+            end(&db, n, "dead").await;
+        }
+        assert!(ready(&db, "i1", i64::MAX, 9).await.expect("lanes").is_empty());
+        let filter = RecordFilter::default();
+        assert_eq!(count_dead(&db, Some("u1"), &filter).await, Ok(2));
+        assert_eq!(dead(&db, None, &filter, "d1", 9).await, Ok(vec!["d2".to_owned()]));
+
+        let revived = revive(&db, &["d1", "gone"]).await;
+        let target = ("to_servicenow".to_owned(), "i1".to_owned());
+        assert_eq!((revived.n, revived.targets), (1, vec![target]));
+        let row = by_id(&db, "d1").await.expect("an answer").expect("a row");
+        assert_eq!((row.status.as_str(), row.attempts, row.deadline_at), ("queued", 0, 9000));
+        assert_eq!((row.error_class, row.next_attempt_at), (None, Some(2000)));
+        assert_eq!(row.journal.as_deref(), Some("{\"step\":1}"));
+        assert_eq!(row.begun_at, Some(200));
+        let lane = message(1).lane_id;
+        assert_eq!(ready(&db, "i1", 2000, 9).await, Ok(vec![lane.clone()]));
+        assert_eq!(of_lane(&db, &lane, 9).await.expect("rows").len(), 1);
+        let past = attempts(&db, "d1").await.expect("attempts");
+        assert_eq!(past.len(), 1);
+        assert_eq!((past[0].http_status, past[0].error_detail.as_deref()), (Some(500), Some("it was down")));
+
+        // It counts as pending once: ending it empties the lane.
+        end(&db, 1, "delivered").await;
+        assert!(ready(&db, "i1", i64::MAX, 9).await.expect("lanes").is_empty());
+        assert_eq!(attempts(&db, "d1").await.expect("attempts").len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_what_is_dead_and_has_its_text_goes_back() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        for n in 1..=3 {
+            accept(&db, n).await;
+        }
+        end(&db, 1, "delivered").await;
+        end(&db, 2, "dead").await;
+        in_transaction!(&db, |conn| on_conn!(conn, |conn, _sql| {
+            let erase = "UPDATE deliveries SET payload = NULL WHERE id = 'd2'";
+            sqlx::query(erase).execute(&mut **conn).await.map(drop).expect("erased");
+        }));
+        let mark = marks::read(&db, marks::DELIVERIES).await;
+        let revived = revive(&db, &["d1", "d2", "d3"]).await;
+        assert_eq!((revived.n, revived.targets), (0, vec![]));
+        assert_eq!(marks::read(&db, marks::DELIVERIES).await, mark);
+        let row = by_id(&db, "d1").await.expect("an answer").expect("a row");
+        assert_eq!((row.status.as_str(), row.attempts), ("delivered", 5));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replay_follows_the_account() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        accept(&db, 1).await;
+        end(&db, 1, "dead").await;
+        let delete = instances::DeleteInstance { id: "i1".to_owned(), now_ms: 40 };
+        in_transaction!(&db, |conn| delete.apply(conn).await.expect("deleted"));
+        let revived = revive(&db, &["d1"]).await;
+        assert_eq!(revived.targets, [("to_servicenow".to_owned(), "unrouted:a1".to_owned())]);
+        let row = by_id(&db, "d1").await.expect("an answer").expect("a row");
+        assert_eq!((row.status.as_str(), row.instance_id), ("blocked", None));
+    })
+    .await;
+}

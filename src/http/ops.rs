@@ -1,0 +1,45 @@
+//! For operators: health, readiness, metrics. They may be moved to an address of their own
+//! (`server.ops_listen`), so they do not go through the frame of the API.
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+
+use super::AppState;
+use super::reply;
+
+/// Mounts the operators' endpoints, with and without the trailing slash.
+pub(crate) fn mount(config: &mut web::ServiceConfig) {
+    config
+        .route("/health/live", web::get().to(live))
+        .route("/health/live/", web::get().to(live))
+        .route("/health/ready", web::get().to(ready))
+        .route("/health/ready/", web::get().to(ready))
+        .route("/metrics", web::get().to(metrics))
+        .route("/metrics/", web::get().to(metrics));
+}
+
+/// 200 while the process turns.
+async fn live() -> HttpResponse {
+    reply::ok(&json!({ "status": "ok" }))
+}
+
+/// 200 when this process can accept, else 503; the checks either way.
+async fn ready(state: web::Data<AppState>) -> HttpResponse {
+    let checks = state.hub.checks().await;
+    let (status, word) = if checks.is_ready() {
+        (actix_web::http::StatusCode::OK, "ok")
+    } else {
+        (actix_web::http::StatusCode::SERVICE_UNAVAILABLE, "failing")
+    };
+    reply::json(status, &json!({ "status": word, "checks": checks }))
+}
+
+/// The Prometheus text format.
+async fn metrics(state: web::Data<AppState>) -> HttpResponse {
+    let text = state.hub.metrics_text(env!("CARGO_PKG_VERSION")).await;
+    let mut response = HttpResponse::Ok().body(text);
+    let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
