@@ -4,26 +4,29 @@
 //! help texts, so they carry no markup.
 #![allow(clippy::doc_markdown, reason = "documentation comments are help texts, read on a terminal")]
 
+mod createsuperuser;
+mod deliveries;
 pub mod demo;
+mod dispatch;
+mod migrate;
 pub mod output;
 pub mod sandbox;
-pub mod serve;
+mod serve;
+mod token;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use casewire_actors::hub::Migrate;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use url::Url;
 use uuid::Uuid;
 
+use self::dispatch::open_office;
+pub use self::dispatch::run;
 use self::output::OutputFormat;
-use crate::hub_settings::Unusable;
-use crate::settings::{Settings, parse_address};
-use crate::telemetry;
+use crate::settings::parse_address;
 
 /// The integration hub between ServiceNow and X.
 ///
@@ -313,42 +316,6 @@ impl DeliveryStatus {
 /// Reads the command line of this process; wrong usage ends it with 2, `--help` with 0.
 pub fn parse() -> Cli {
     Cli::parse()
-}
-
-/// Runs a command inside an actix system. Gives the exit code: 0 done, 1 it failed, 2 wrong settings.
-pub fn run(command: Command, settings: Settings) -> ExitCode {
-    if let Err(error) = telemetry::init(&settings.log) {
-        eprintln!("casewire: log.level: {error}");
-        return ExitCode::from(2);
-    }
-    match actix_rt::System::new().block_on(dispatch(command, settings)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("casewire: {error:#}");
-            let is_misuse = error.chain().any(|cause| cause.is::<Unusable>());
-            ExitCode::from(if is_misuse { 2 } else { 1 })
-        }
-    }
-}
-
-async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<()> {
-    match command {
-        Command::Demo(demo) => demo::run(demo.once).await,
-        Command::Serve(serve) => {
-            let settings = match serve.listen {
-                Some(listen) => settings.listening_on(listen)?,
-                None => settings,
-            };
-            let migrate = if serve.migrate { Migrate::Any } else { Migrate::Embedded };
-            serve::run(settings, migrate).await
-        }
-        Command::Sandbox(sandbox) => sandbox::run(sandbox.x_listen, sandbox.servicenow_listen).await,
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "casewire", &mut std::io::stdout());
-            Ok(())
-        }
-        _ => anyhow::bail!("this command is not wired yet"),
-    }
 }
 
 /// Reads a time: RFC 3339, or a UTC date with or without hours and minutes.

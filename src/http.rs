@@ -4,23 +4,32 @@
 //! [`Request`](request::Request), and a [`Caller`](auth::Caller) or [`Admin`](auth::Admin) where its
 //! entry says so; what comes before and after is the [`frame`]'s.
 
+mod accounts;
 pub(crate) mod activity;
 pub(crate) mod auth;
 pub(crate) mod body;
 mod client;
+mod deliveries;
 pub(crate) mod events;
 mod frame;
 mod header;
+mod instances;
 pub(crate) mod negotiate;
 pub(crate) mod ops;
 mod options;
 pub(crate) mod problem;
+mod records;
 mod reply;
 mod request;
 pub(crate) mod time;
 pub(crate) mod validate;
 
+mod api_key;
+mod page;
 mod root;
+mod sessions;
+pub(crate) mod tokens;
+mod users;
 
 use actix_web::web;
 use casewire_actors::hub::Hub;
@@ -37,7 +46,6 @@ pub(crate) struct AppState {
     pub(crate) settings: Settings,
 }
 
-#[allow(unused_macros, reason = "until every resource stands in the table")]
 macro_rules! public {
     ($handler:path) => {
         Endpoint::Public(|request| Box::pin($handler(request)))
@@ -50,7 +58,6 @@ macro_rules! user {
     };
 }
 
-#[allow(unused_macros, reason = "until every resource stands in the table")]
 macro_rules! admin {
     ($handler:path) => {
         Endpoint::Admin(|request, admin| Box::pin($handler(request, admin)))
@@ -63,6 +70,67 @@ static ROUTES: &[Resource] = &[
         path: "/auth/",
         name: "Api Root",
         methods: &[(Verb::Get, user!(root::list))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/auth/login/",
+        name: "Login",
+        methods: &[(Verb::Post, public!(sessions::log_in))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/auth/logout/",
+        name: "Logout",
+        methods: &[(Verb::Post, user!(sessions::log_out))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/auth/logout-all/",
+        name: "Logout All",
+        methods: &[(Verb::Post, user!(sessions::log_out_all))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/auth/users/",
+        name: "User List",
+        methods: &[(Verb::Get, admin!(users::list)), (Verb::Post, admin!(users::create))],
+        metadata: Metadata::Form(Verb::Post, users::FORM),
+    },
+    Resource {
+        path: "/auth/users/{id}/",
+        name: "User Instance",
+        methods: &[
+            (Verb::Get, user!(users::retrieve)),
+            (Verb::Put, user!(users::replace)),
+            (Verb::Patch, user!(users::update)),
+            (Verb::Delete, admin!(users::delete)),
+        ],
+        metadata: Metadata::FormFor(Verb::Put, users::FORM, |request, caller| {
+            Box::pin(users::may_change(request, caller))
+        }),
+    },
+    Resource {
+        path: "/auth/users/{id}/set-password/",
+        name: "Set password",
+        methods: &[(Verb::Patch, user!(users::set_password))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/auth/tokens/",
+        name: "Token List",
+        methods: &[(Verb::Get, user!(tokens::list))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/auth/tokens/{id}/",
+        name: "Token Instance",
+        methods: &[(Verb::Delete, user!(tokens::revoke))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/api-key/",
+        name: "Api Key",
+        methods: &[(Verb::Post, user!(api_key::replace))],
         metadata: Metadata::Plain,
     },
     Resource {
@@ -81,6 +149,71 @@ static ROUTES: &[Resource] = &[
         path: "/api/activity/",
         name: "Activity",
         methods: &[(Verb::Get, public!(activity::check)), (Verb::Post, public!(activity::receive))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/servicenow-details/",
+        name: "Servicenow Details List",
+        methods: &[(Verb::Get, user!(instances::list)), (Verb::Post, user!(instances::create))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/servicenow-details/{id}/",
+        name: "Servicenow Details Instance",
+        methods: &[
+            (Verb::Get, user!(instances::show)),
+            (Verb::Put, user!(instances::replace)),
+            (Verb::Patch, user!(instances::patch)),
+            (Verb::Delete, user!(instances::remove)),
+        ],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/twitter-details/",
+        name: "Twitter Details List",
+        methods: &[(Verb::Get, user!(accounts::list)), (Verb::Post, user!(accounts::link))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/twitter-details/{id}/",
+        name: "Twitter Details Instance",
+        methods: &[
+            (Verb::Get, user!(accounts::show)),
+            (Verb::Put, user!(accounts::replace)),
+            (Verb::Patch, user!(accounts::patch)),
+            (Verb::Delete, user!(accounts::remove)),
+        ],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/twitter-revoke/",
+        name: "Twitter Revoke",
+        methods: &[(Verb::Delete, user!(accounts::revoke))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/deliveries/",
+        name: "Delivery List",
+        methods: &[(Verb::Get, user!(deliveries::list))],
+        metadata: Metadata::Plain,
+    },
+    // Before the single delivery, whose path it would match.
+    Resource {
+        path: "/api/deliveries/replay/",
+        name: "Delivery Replay",
+        methods: &[(Verb::Post, user!(deliveries::replay_all))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/deliveries/{id}/",
+        name: "Delivery Instance",
+        methods: &[(Verb::Get, user!(deliveries::show))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/deliveries/{id}/replay/",
+        name: "Delivery Replay",
+        methods: &[(Verb::Post, user!(deliveries::replay))],
         metadata: Metadata::Plain,
     },
 ];

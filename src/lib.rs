@@ -12,3 +12,4 @@ pub mod startup;
 pub mod telemetry;
 
 pub use application::{Application, Stopper};
+pub use hub_settings::hub_settings;

@@ -3,9 +3,12 @@
 //! It works beside a running hub, on the embedded database too. What ends a token takes effect in the hub
 //! before it returns.
 
+use std::sync::Arc;
+
 use crate::accounts::Accounts;
 use crate::hub::{HubSettings, Migrate, Shared, StartError, open};
 use crate::kernel::{Mailbox, Sources};
+use crate::records::{Archive, Records, start_records};
 use crate::store::Db;
 use crate::token_store::{Company, Tokens};
 
@@ -14,6 +17,7 @@ pub struct Office {
     shared: Shared,
     tokens: Tokens,
     accounts: Mailbox<Accounts>,
+    records: Mailbox<Records>,
 }
 
 impl Office {
@@ -23,7 +27,11 @@ impl Office {
         let shared = Shared::start(db, sources);
         let tokens = Tokens::start(&shared, settings.tokens, Company::Others);
         let accounts = Accounts::start(&shared, &tokens, settings.login_attempts);
-        Ok(Self { shared, tokens, accounts })
+        let retry_for_ms = i64::try_from(settings.traffic.retry_for.as_millis()).unwrap_or(i64::MAX);
+        // A running hub sees by itself, within a second, what a command put back.
+        let archive = Archive { shared: shared.clone(), retry_for_ms, on_changed: Arc::new(|_| ()) };
+        let records = start_records(archive);
+        Ok(Self { shared, tokens, accounts, records })
     }
 
     /// Users.
@@ -34,6 +42,11 @@ impl Office {
     /// Tokens.
     pub fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+
+    /// Records of deliveries.
+    pub fn records(&self) -> &Mailbox<Records> {
+        &self.records
     }
 
     /// Closes the store.

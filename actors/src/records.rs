@@ -16,7 +16,7 @@ use crate::hub::Shared;
 use crate::kernel::{AskError, Mailbox, start};
 use crate::store::records::{self, Revive, Revived};
 use crate::store::routing::is_unrouted;
-use crate::store::{StoreError, deliveries};
+use crate::store::{StoreError, deliveries, instances};
 use crate::writer::Apply;
 
 /// How many questions may wait.
@@ -30,8 +30,8 @@ const REPLAY_WITHIN: Duration = Duration::from_secs(3);
 #[derive(Debug, Message)]
 #[rtype(result = "Result<RecordList, RecordsError>")]
 pub struct ListRecords {
-    /// Whose; the caller sees to it that the requester may.
-    pub user_id: String,
+    /// Whose, or all; the caller sees to it that the requester may.
+    pub user_id: Option<String>,
     /// Which.
     pub page: RecordPage,
 }
@@ -56,12 +56,12 @@ pub struct ReplayRecord {
     pub id: String,
 }
 
-/// Puts all dead letters of a user back that a filter leaves.
+/// Puts all dead letters back that a filter leaves.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Replayed, RecordsError>")]
 pub struct ReplayRecords {
-    /// Whose; the caller sees to it that the requester may.
-    pub user_id: String,
+    /// Whose, or all; the caller sees to it that the requester may.
+    pub user_id: Option<String>,
     /// Which, and whether they are only counted.
     pub replay: BulkReplay,
 }
@@ -71,10 +71,18 @@ pub struct ReplayRecords {
 pub struct RecordList {
     /// The records, the newest first.
     pub records: Vec<Record>,
-    /// How many there are on all pages.
-    pub n_total: i64,
+    /// How many there are on all pages; not counted over all users.
+    pub n_total: Option<i64>,
     /// The cursor of the next page, if there is one.
     pub next_cursor: Option<String>,
+}
+
+/// Finds the instances with a URL. For the command line, which knows no owner.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<String>, RecordsError>")]
+pub struct FindInstances {
+    /// As it is stored: no trailing slash.
+    pub instance_url: String,
 }
 
 /// What a bulk replay did.
@@ -183,7 +191,6 @@ impl Archive {
         &self,
         user_id: Option<&str>,
         replay: &BulkReplay,
-        within: Option<Duration>,
     ) -> Result<Replayed, RecordsError> {
         let begun = Instant::now();
         let db = &self.shared.db;
@@ -194,7 +201,7 @@ impl Archive {
         }
         // Once past one, it is not taken again, also when it dies anew meanwhile.
         let mut after = String::new();
-        while within.is_none_or(|within| begun.elapsed() < within) {
+        while begun.elapsed() < REPLAY_WITHIN {
             let ids = records::dead(db, user_id, &replay.filter, &after, REPLAY_SIZE).await?;
             let Some(last) = ids.last() else { break };
             after.clone_from(last);
@@ -234,8 +241,11 @@ impl Handler<ListRecords> for Records {
         let archive = self.0.clone();
         Box::pin(async move {
             let ListRecords { user_id, page } = message;
-            let (records, next_cursor) = archive.list(Some(&user_id), &page).await?;
-            let n_total = records::count(&archive.shared.db, &user_id, &page.filter).await?;
+            let (records, next_cursor) = archive.list(user_id.as_deref(), &page).await?;
+            let n_total = match &user_id {
+                Some(user_id) => Some(records::count(&archive.shared.db, user_id, &page.filter).await?),
+                None => None,
+            };
             Ok(RecordList { records, n_total, next_cursor })
         })
     }
@@ -276,9 +286,16 @@ impl Handler<ReplayRecords> for Records {
 
     fn handle(&mut self, message: ReplayRecords, _: &mut Context<Self>) -> Self::Result {
         let archive = self.0.clone();
-        Box::pin(async move {
-            archive.replay_all(Some(&message.user_id), &message.replay, Some(REPLAY_WITHIN)).await
-        })
+        Box::pin(async move { archive.replay_all(message.user_id.as_deref(), &message.replay).await })
+    }
+}
+
+impl Handler<FindInstances> for Records {
+    type Result = ResponseFuture<Result<Vec<String>, RecordsError>>;
+
+    fn handle(&mut self, message: FindInstances, _: &mut Context<Self>) -> Self::Result {
+        let archive = self.0.clone();
+        Box::pin(async move { Ok(instances::by_url(&archive.shared.db, &message.instance_url).await?) })
     }
 }
 

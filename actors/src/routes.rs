@@ -216,7 +216,6 @@ mod tests {
             subscribed: None,
             last_event_at: Some(5),
             paused_until: None,
-            created_at: 1,
             version,
         }
     }

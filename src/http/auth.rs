@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix_web::http::header::{self, HeaderValue};
 use casewire_actors::domain::token::Session;
+use uuid::Uuid;
 
 use super::problem::Problem;
 use super::request::Request;
@@ -57,6 +58,12 @@ impl Caller {
     /// The caller as an admin, or 403.
     pub(crate) fn into_admin(self) -> Result<Admin, Problem> {
         if self.user.is_staff { Ok(Admin(self)) } else { Err(Problem::PermissionDenied) }
+    }
+
+    /// Whether this is the caller's own id.
+    pub(crate) fn is(&self, id: Uuid) -> bool {
+        let mut text = Uuid::encode_buffer();
+        self.user.id == *id.hyphenated().encode_lower(&mut text)
     }
 
     /// Whether the caller may see and change what belongs to this user.

@@ -8,7 +8,9 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
+use casewire_actors::accounts::AccountsError;
 use casewire_actors::kernel::AskError;
+use casewire_actors::token_store::TokenError;
 use casewire_actors::{StoreError, WriteError};
 use serde_json::{Map, Value, json};
 
@@ -174,11 +176,42 @@ impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Ask(error) => error.into(),
-            WriteError::Store(StoreError::Unavailable(_)) => Self::Unavailable(RETRY_SOON),
+            WriteError::Store(StoreError::Unavailable(reason)) => {
+                tracing::warn!(reason, "the database is not available; requests are refused with 503");
+                Self::Unavailable(RETRY_SOON)
+            }
             WriteError::Store(error) => {
-                tracing::error!(%error, "the store refused a statement");
+                tracing::error!(%error, "the database refused a statement; report this");
                 Self::Internal
             }
+        }
+    }
+}
+
+impl From<AccountsError> for Problem {
+    fn from(error: AccountsError) -> Self {
+        match error {
+            AccountsError::Duplicate => Self::field("username", "user with this username already exists."),
+            AccountsError::Absent => Self::NoSuch("User"),
+            AccountsError::LastAdmin => Self::Conflict("The last admin cannot be deleted.".to_owned()),
+            AccountsError::Refused => Self::non_field("Unable to log in with provided credentials."),
+            AccountsError::TooManyAttempts(wait) => {
+                let seconds = whole_seconds(wait);
+                let plural = if seconds == 1 { "" } else { "s" };
+                let text = format!("Request was throttled. Expected available in {seconds} second{plural}.");
+                Self::TooMany(text, wait)
+            }
+            AccountsError::Write(error) => error.into(),
+        }
+    }
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::LimitReached => Self::TokenLimit,
+            TokenError::Stale => AccountsError::Refused.into(),
+            TokenError::Write(error) => error.into(),
         }
     }
 }

@@ -163,6 +163,11 @@ impl Valid {
         self.0.iter_mut().find(|(known, _)| *known == name)?.1.take()
     }
 
+    /// Adds the fields of another check.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Whether a field was given, as text or null.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| *known == name)

@@ -266,7 +266,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn messages<T>(value: Value, read: impl Fn(&mut Fields<'_>) -> Option<T>) -> (Option<T>, Value) {
+    fn messages<T>(value: &Value, read: impl Fn(&mut Fields<'_>) -> Option<T>) -> (Option<T>, Value) {
         let body = json!({ "f": value });
         let body = body.as_object().unwrap();
         let mut fields = Fields::new(body, Writing::Create);
@@ -287,7 +287,7 @@ mod tests {
             (json!("a\u{0}b"), None, json!(["Null characters are not allowed."])),
             (json!("12345"), None, json!(["Ensure this field has no more than 4 characters."])),
         ] {
-            let (read, errors) = messages(value.clone(), |fields| fields.filled("f", 4));
+            let (read, errors) = messages(&value, |fields| fields.filled("f", 4));
             assert_eq!((read.as_deref(), errors), (expected, told), "{value}");
         }
     }
@@ -304,27 +304,23 @@ mod tests {
             (json!(1e300), None, json!(["A valid integer is required."])),
             (json!({}), None, json!(["A valid integer is required."])),
         ] {
-            assert_eq!(
-                messages(value.clone(), |fields| fields.integer("f", 1..=64)),
-                (expected, told),
-                "{value}"
-            );
+            assert_eq!(messages(&value, |fields| fields.integer("f", 1..=64)), (expected, told), "{value}");
         }
     }
 
     #[test]
     fn other_kinds() {
         let yes = |name: &str| (name == "yes").then_some(());
-        assert_eq!(messages(json!("yes"), |fields| fields.choice("f", yes)), (Some(()), json!([])));
+        assert_eq!(messages(&json!("yes"), |fields| fields.choice("f", yes)), (Some(()), json!([])));
         let told = json!(["\"no\" is not a valid choice."]);
-        assert_eq!(messages(json!("no"), |fields| fields.choice("f", yes)), (None, told));
+        assert_eq!(messages(&json!("no"), |fields| fields.choice("f", yes)), (None, told));
         let told = json!(["\"7\" is not a valid choice."]);
-        assert_eq!(messages(json!(7), |fields| fields.choice("f", yes)), (None, told));
+        assert_eq!(messages(&json!(7), |fields| fields.choice("f", yes)), (None, told));
         let told = json!(["Expected a dictionary of items but got type \"list\"."]);
-        assert_eq!(messages(json!([1]), |fields| fields.object("f")), (None, told));
-        assert!(messages(json!("{\"a\": 1}"), |fields| fields.object("f")).0.is_some());
-        assert_eq!(messages(json!("on"), |fields| fields.boolean("f")).0, Some(true));
-        assert_eq!(messages(json!(2), |fields| fields.boolean("f")).1, json!(["Must be a valid boolean."]));
+        assert_eq!(messages(&json!([1]), |fields| fields.object("f")), (None, told));
+        assert!(messages(&json!("{\"a\": 1}"), |fields| fields.object("f")).0.is_some());
+        assert_eq!(messages(&json!("on"), |fields| fields.boolean("f")).0, Some(true));
+        assert_eq!(messages(&json!(2), |fields| fields.boolean("f")).1, json!(["Must be a valid boolean."]));
     }
 
     #[test]

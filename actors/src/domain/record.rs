@@ -215,15 +215,15 @@ impl Attempt {
 impl Record {
     /// As lists show it: attempts are counted.
     pub fn to_json(&self) -> Value {
-        self.render(json!(self.n_attempts))
+        self.render(&json!(self.n_attempts))
     }
 
     /// As the single view shows it: each attempt is told.
     pub fn to_json_with(&self, attempts: &[Attempt]) -> Value {
-        self.render(attempts.iter().map(Attempt::to_json).collect())
+        self.render(&attempts.iter().map(Attempt::to_json).collect())
     }
 
-    fn render(&self, attempts: Value) -> Value {
+    fn render(&self, attempts: &Value) -> Value {
         json!({
             "id": self.id,
             "direction": self.direction,
@@ -285,11 +285,11 @@ mod tests {
 
     #[test]
     fn bulk_replays() {
-        let read = |body: Value| BulkReplay::read(body.as_object().unwrap());
-        let all = read(json!({})).unwrap();
+        let read = |body: &Value| BulkReplay::read(body.as_object().unwrap());
+        let all = read(&json!({})).unwrap();
         assert_eq!((all.filter.status, all.is_dry_run), (Some(DeliveryStatus::Dead), false));
         let dry =
-            read(json!({ "status": "dead", "dry_run": "true", "instance": null, "since": "" })).unwrap();
+            read(&json!({ "status": "dead", "dry_run": "true", "instance": null, "since": "" })).unwrap();
         assert!(dry.is_dry_run);
         for wrong in [
             json!({ "status": "queued" }),
@@ -298,7 +298,7 @@ mod tests {
             json!({ "until": 7 }),
             json!({ "stauts": "dead" }),
         ] {
-            assert!(read(wrong.clone()).is_err(), "{wrong}");
+            assert!(read(&wrong).is_err(), "{wrong}");
         }
     }
 }

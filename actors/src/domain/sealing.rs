@@ -164,26 +164,26 @@ mod tests {
     fn a_value_opens_only_where_it_was_sealed() {
         let sources = sources();
         let sealer = Sealer::new(&SealingKey::generate(&sources), &[]);
-        let sealed = sealer.seal(&sources, "instances", "i1", b"hunter2").unwrap();
-        assert_eq!(*sealer.open("instances", "i1", &sealed).unwrap(), b"hunter2");
+        let value = sealer.seal(&sources, "instances", "i1", b"hunter2").unwrap();
+        assert_eq!(*sealer.open("instances", "i1", &value).unwrap(), b"hunter2");
         for (table, row) in [("instances", "i2"), ("accounts", "i1"), ("instance", "si1"), ("", "")] {
-            assert_eq!(sealer.open(table, row, &sealed).err(), Some(SealError::Damaged), "{table} {row}");
+            assert_eq!(sealer.open(table, row, &value).err(), Some(SealError::Damaged), "{table} {row}");
         }
         let again = sealer.seal(&sources, "instances", "i1", b"hunter2").unwrap();
-        assert_ne!(sealed, again, "each has a nonce of its own");
-        assert!(!sealed.windows(7).any(|window| window == b"hunter2"));
+        assert_ne!(value, again, "each has a nonce of its own");
+        assert!(!value.windows(7).any(|window| window == b"hunter2"));
     }
 
     #[test]
     fn what_was_cut_or_altered_does_not_open() {
         let sources = sources();
         let sealer = Sealer::new(&SealingKey::generate(&sources), &[]);
-        let sealed = sealer.seal(&sources, "t", "r", b"text").unwrap();
-        for n_bytes in 0..sealed.len() {
-            assert!(sealer.open("t", "r", &sealed[..n_bytes]).is_err(), "{n_bytes} bytes");
+        let value = sealer.seal(&sources, "t", "r", b"text").unwrap();
+        for n_bytes in 0..value.len() {
+            assert!(sealer.open("t", "r", &value[..n_bytes]).is_err(), "{n_bytes} bytes");
         }
-        for at in 0..sealed.len() {
-            let mut altered = sealed.clone();
+        for at in 0..value.len() {
+            let mut altered = value.clone();
             altered[at] ^= 1;
             assert!(sealer.open("t", "r", &altered).is_err(), "byte {at}");
         }
@@ -194,14 +194,14 @@ mod tests {
         let sources = sources();
         let (old, new) = (SealingKey::generate(&sources), SealingKey::generate(&sources));
         let before = Sealer::new(&old, &[]);
-        let sealed = before.seal(&sources, "t", "r", b"text").unwrap();
+        let value = before.seal(&sources, "t", "r", b"text").unwrap();
         let rotated = Sealer::new(&new, std::slice::from_ref(&old));
-        assert_eq!(*rotated.open("t", "r", &sealed).unwrap(), b"text");
-        assert!(before.is_current(&sealed) && !rotated.is_current(&sealed));
+        assert_eq!(*rotated.open("t", "r", &value).unwrap(), b"text");
+        assert!(before.is_current(&value) && !rotated.is_current(&value));
         let resealed = rotated.seal(&sources, "t", "r", b"text").unwrap();
         assert!(rotated.is_current(&resealed));
         assert_eq!(before.open("t", "r", &resealed).err(), Some(SealError::UnknownKey));
-        assert_eq!(Sealer::new(&new, &[]).open("t", "r", &sealed).err(), Some(SealError::UnknownKey));
+        assert_eq!(Sealer::new(&new, &[]).open("t", "r", &value).err(), Some(SealError::UnknownKey));
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Bench {
 
     async fn replay_all(&self, is_dry_run: bool) -> Replayed {
         let replay = BulkReplay { filter: RecordFilter::default(), is_dry_run };
-        self.records.ask(ReplayRecords { user_id: "u1".to_owned(), replay }).await.unwrap().unwrap()
+        self.records.ask(ReplayRecords { user_id: Some("u1".to_owned()), replay }).await.unwrap().unwrap()
     }
 }
 
@@ -139,11 +139,11 @@ async fn pages_end() {
         bench.add(n, None).await;
     }
     let list = |cursor: Option<&str>| ListRecords {
-        user_id: "u1".to_owned(),
+        user_id: Some("u1".to_owned()),
         page: RecordPage { filter: RecordFilter::default(), limit: 2, cursor: cursor.map(str::to_owned) },
     };
     let first = bench.records.ask(list(None)).await.unwrap().unwrap();
-    assert_eq!((first.records.len(), first.n_total), (2, 3));
+    assert_eq!((first.records.len(), first.n_total), (2, Some(3)));
     assert_eq!(first.next_cursor.as_deref(), Some("d0002"));
     let last = bench.records.ask(list(first.next_cursor.as_deref())).await.unwrap().unwrap();
     assert_eq!((last.records.len(), last.next_cursor), (1, None));

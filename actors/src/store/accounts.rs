@@ -8,9 +8,9 @@ use super::{Conn, Db, StoreError, marks, routing};
 use crate::writer::Change;
 
 statements! {
-    BY_ID = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, created_at, version FROM accounts WHERE id = $1";
-    ALL_ROWS = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, created_at, version FROM accounts ORDER BY id";
-    OF_USER = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, created_at, version FROM accounts WHERE user_id = $1 ORDER BY id LIMIT $2 OFFSET $3";
+    BY_ID = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts WHERE id = $1";
+    ALL_ROWS = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts ORDER BY id";
+    OF_USER = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts WHERE user_id = $1 ORDER BY id LIMIT $2 OFFSET $3";
     SEALED = "SELECT id, sealed_secrets FROM accounts ORDER BY id";
     COUNT_OF_USER = "SELECT COUNT(*) FROM accounts WHERE user_id = $1";
     // The user's only instance, where none is named.
@@ -23,7 +23,6 @@ statements! {
     TOUCH = sqlite "UPDATE accounts SET last_event_at = r.value->>'at' FROM json_each($1) AS r WHERE accounts.id = r.value->>'id' AND COALESCE(last_event_at, 0) < r.value->>'at'"
         postgres "UPDATE accounts SET last_event_at = r.at FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, at BIGINT) WHERE accounts.id = r.id AND COALESCE(accounts.last_event_at, 0) < r.at";
     SET_STATUS = "UPDATE accounts SET status = $2, status_detail = $3, paused_until = $4 WHERE id = $1";
-    SET_SUBSCRIBED = "UPDATE accounts SET subscribed = $2 WHERE id = $1";
 }
 
 /// A row.
@@ -42,7 +41,6 @@ pub(crate) struct AccountRow {
     pub(crate) subscribed: Option<bool>,
     pub(crate) last_event_at: Option<i64>,
     pub(crate) paused_until: Option<i64>,
-    pub(crate) created_at: i64,
     pub(crate) version: i64,
 }
 
@@ -248,27 +246,6 @@ impl Change for Reseal {
             .bind(&self.id)
             .bind(&self.before)
             .bind(&self.after)
-            .execute(&mut **conn)
-            .await
-            .map(drop))?;
-        Ok(())
-    }
-}
-
-/// Tells whether X sends the account's events.
-#[derive(Debug, Clone)]
-pub(crate) struct SetSubscribed {
-    pub(crate) id: String,
-    pub(crate) is_subscribed: Option<bool>,
-}
-
-impl Change for SetSubscribed {
-    type Output = ();
-
-    async fn apply(self, conn: &mut Conn<'_>) -> Result<(), StoreError> {
-        on_conn!(conn, |conn, sql| sqlx::query(sql(SET_SUBSCRIBED))
-            .bind(&self.id)
-            .bind(self.is_subscribed)
             .execute(&mut **conn)
             .await
             .map(drop))?;

@@ -7,8 +7,9 @@ use crate::writer::Change;
 
 statements! {
     COUNT_BY_STATUS = "SELECT status, COUNT(*) FROM instances GROUP BY status";
-    BY_ID = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, created_at, version FROM instances WHERE id = $1";
-    OF_USER = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, created_at, version FROM instances WHERE user_id = $1 ORDER BY id LIMIT $2 OFFSET $3";
+    BY_ID = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, version FROM instances WHERE id = $1";
+    OF_USER = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, version FROM instances WHERE user_id = $1 ORDER BY id LIMIT $2 OFFSET $3";
+    BY_URL = "SELECT id FROM instances WHERE instance_url = $1 ORDER BY id";
     SEALED = "SELECT id, sealed_secrets FROM instances ORDER BY id";
     COUNT_OF_USER = "SELECT COUNT(*) FROM instances WHERE user_id = $1";
     COUNT_QUEUED = "SELECT COALESCE(CAST(SUM(n_pending) AS BIGINT), 0) FROM lanes WHERE target_id = $1 AND ready_at IS NOT NULL";
@@ -44,7 +45,6 @@ pub(crate) struct InstanceRow {
     pub(crate) status_detail: String,
     pub(crate) last_success_at: Option<i64>,
     pub(crate) paused_until: Option<i64>,
-    pub(crate) created_at: i64,
     pub(crate) version: i64,
 }
 
@@ -71,6 +71,11 @@ pub(crate) async fn of_user(
         .bind(offset)
         .fetch_all(pool)
         .await)?)
+}
+
+/// Ids of the instances with this URL, of whichever users.
+pub(crate) async fn by_url(db: &Db, instance_url: &str) -> Result<Vec<String>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(BY_URL)).bind(instance_url).fetch_all(pool).await)?)
 }
 
 /// The sealed credentials of all instances, by id.

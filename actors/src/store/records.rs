@@ -7,7 +7,7 @@ use sqlx::FromRow;
 
 use super::deliveries::to_json;
 use super::{Conn, Db, StoreError, marks, routing};
-use crate::domain::record::{Attempt, Record, RecordFilter};
+use crate::domain::record::{Attempt, DeliveryStatus, Direction, Record, RecordFilter};
 use crate::writer::Change;
 
 statements! {
@@ -116,8 +116,8 @@ struct Bounds<'a> {
 impl<'a> From<&'a RecordFilter> for Bounds<'a> {
     fn from(filter: &'a RecordFilter) -> Self {
         Self {
-            status: filter.status.map(|status| status.as_str()),
-            direction: filter.direction.map(|direction| direction.as_str()),
+            status: filter.status.map(DeliveryStatus::as_str),
+            direction: filter.direction.map(Direction::as_str),
             instance_id: filter.instance_id.as_deref(),
             since_ms: filter.since_ms.unwrap_or(i64::MIN),
             until_ms: filter.until_ms.unwrap_or(i64::MAX),

@@ -33,7 +33,8 @@ pub struct InstanceForm {
     mode: Option<Mode>,
     customer_table: Option<CustomerTable>,
     case_defaults: Option<Map<String, Value>>,
-    reopen_window_ms: Option<Option<i64>>,
+    reopen_window_ms: Option<i64>,
+    has_no_reopen_window: bool,
 }
 
 impl InstanceForm {
@@ -50,11 +51,11 @@ impl InstanceForm {
         if let Some(message) = case_defaults.as_ref().and_then(|defaults| check_defaults(defaults).err()) {
             fields.refuse("case_defaults", message);
         }
-        let reopen_window_ms = if fields.is_null("reopen_window") {
-            Some(None)
-        } else {
-            fields.parsed("reopen_window", parse_reopen_window).map(Some)
-        };
+        let has_no_reopen_window = fields.is_null("reopen_window");
+        let mut reopen_window_ms = None;
+        if !has_no_reopen_window {
+            reopen_window_ms = fields.parsed("reopen_window", parse_reopen_window);
+        }
         Self {
             instance_url,
             auth,
@@ -69,6 +70,7 @@ impl InstanceForm {
             customer_table: fields.choice("customer_table", CustomerTable::parse),
             case_defaults,
             reopen_window_ms,
+            has_no_reopen_window,
             errors: fields.into_errors(),
         }
     }
@@ -91,6 +93,7 @@ impl InstanceForm {
             return Err(self.errors);
         };
         let stored = stored.unwrap_or_else(|| InstanceSettings::new(url.clone(), auth, defaults));
+        let kept_window_ms = stored.reopen_window_ms.filter(|_| !self.has_no_reopen_window);
         let settings = InstanceSettings {
             instance_url: url,
             auth,
@@ -101,7 +104,7 @@ impl InstanceForm {
             mode: self.mode.unwrap_or(stored.mode),
             customer_table: self.customer_table.unwrap_or(stored.customer_table),
             case_defaults: self.case_defaults.unwrap_or(stored.case_defaults),
-            reopen_window_ms: self.reopen_window_ms.unwrap_or(stored.reopen_window_ms),
+            reopen_window_ms: self.reopen_window_ms.or(kept_window_ms),
         };
         let secrets = InstanceSecrets {
             admin_password: self.admin_password.unwrap_or(secrets.admin_password),

@@ -3,7 +3,7 @@
 use super::deliveries::furnish;
 use super::*;
 use crate::store::accounts::{
-    AccountColumns, DeleteAccount, InsertAccount, Move, SetSubscribed, Touch, TouchAccounts, UpdateAccount,
+    AccountColumns, DeleteAccount, InsertAccount, Move, Touch, TouchAccounts, UpdateAccount,
 };
 use crate::store::deliveries::{Delivery, Direction, NewDelivery, admit, by_id};
 use crate::store::instances::{DeleteInstance, InsertInstance, InstanceColumns, UpdateInstance, counts};
@@ -306,10 +306,6 @@ async fn the_last_event_never_goes_back() {
             let row = accounts::by_id(&db, "a1").await.expect("an answer").expect("a row");
             assert_eq!(row.last_event_at, Some(expected));
         }
-        let subscribed = SetSubscribed { id: "a1".to_owned(), is_subscribed: Some(true) };
-        apply(&db, subscribed).await.expect("stored");
-        let row = accounts::by_id(&db, "a1").await.expect("an answer").expect("a row");
-        assert_eq!(row.subscribed, Some(true));
     })
     .await;
 }

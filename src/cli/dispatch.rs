@@ -1,0 +1,74 @@
+//! From a command line to what it does, and to the exit code: 0 done, 1 it failed, 2 wrong usage or settings.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use casewire_actors::hub::Migrate;
+use casewire_actors::kernel::Sources;
+use casewire_actors::office::Office;
+use clap::CommandFactory as _;
+
+use super::{Cli, Command, createsuperuser, deliveries, demo, migrate, sandbox, serve, token};
+use crate::hub_settings::{Unusable, hub_settings};
+use crate::settings::Settings;
+use crate::telemetry;
+
+const FAILED: u8 = 1;
+const WRONG_SETTINGS: u8 = 2;
+
+/// Reads the settings and runs the command, on an actix system of its own.
+pub fn run(cli: Cli) -> ExitCode {
+    let settings = match Settings::from_process(cli.config.as_deref()) {
+        Ok(settings) => settings,
+        Err(error) => return complain(&error, WRONG_SETTINGS),
+    };
+    if let Err(error) = telemetry::init(&settings.log) {
+        return complain(&error, WRONG_SETTINGS);
+    }
+    let settings = match &cli.command {
+        Command::Serve(asked) => match asked.listen {
+            Some(listen) => match settings.listening_on(listen) {
+                Ok(settings) => settings,
+                Err(error) => return complain(&error, WRONG_SETTINGS),
+            },
+            None => settings,
+        },
+        _ => settings,
+    };
+    match actix_web::rt::System::new().block_on(run_command(&settings, cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let is_misuse = error.chain().any(|cause| cause.is::<Unusable>());
+            complain(&format_args!("{error:#}"), if is_misuse { WRONG_SETTINGS } else { FAILED })
+        }
+    }
+}
+
+fn complain(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+    eprintln!("casewire: {error}");
+    ExitCode::from(code)
+}
+
+async fn run_command(settings: &Settings, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "casewire", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Demo(asked) => demo::run(asked.once).await,
+        Command::Sandbox(asked) => sandbox::run(asked.x_listen, asked.servicenow_listen).await,
+        Command::Migrate => migrate::run(settings).await,
+        Command::Createsuperuser(asked) => createsuperuser::run(settings, &asked).await,
+        Command::Serve(asked) => serve::run(settings, &asked).await,
+        Command::Deliveries(command) => deliveries::run(settings, command).await,
+        Command::Token(command) => token::run(settings, &command).await,
+        _ => anyhow::bail!("this command is not there yet"),
+    }
+}
+
+/// Opens what commands work with; an embedded database is brought up to date first.
+pub(super) async fn open_office(settings: &Settings) -> anyhow::Result<Office> {
+    Office::open(hub_settings(settings, Migrate::Embedded)?, Sources::system())
+        .await
+        .context("the database cannot be used")
+}

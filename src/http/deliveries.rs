@@ -1,0 +1,69 @@
+//! `/api/deliveries/`: what became of what was accepted, and the replay of dead letters.
+
+use actix_web::HttpResponse;
+use casewire_actors::domain::record::{BulkReplay, Record, RecordPage};
+use casewire_actors::records::{GetRecord, ListRecords, RecordsError, ReplayRecord, ReplayRecords};
+use serde_json::json;
+
+use super::auth::Caller;
+use super::page;
+use super::problem::Problem;
+use super::records::{fields_of, id_of, internal, listed_user, requester, unavailable};
+use super::reply;
+use super::request::Request;
+
+/// `GET`: the caller's own, or those of an admin's `?user=`; the newest first.
+pub(crate) async fn list(request: Request, caller: Caller) -> Result<HttpResponse, Problem> {
+    let pairs = url::form_urlencoded::parse(request.http().query_string().as_bytes());
+    let pairs: Vec<(String, String)> = pairs.into_owned().collect();
+    let wanted = RecordPage::read(&pairs)?;
+    let user_id = listed_user(&request, &caller)?;
+    let listed = request
+        .state()
+        .hub
+        .records()
+        .ask(ListRecords { user_id: Some(user_id), page: wanted })
+        .await?
+        .map_err(refusal)?;
+    let rows: Vec<_> = listed.records.iter().map(Record::to_json).collect();
+    let next = listed.next_cursor.map(|cursor| page::link(&request, &[("cursor", cursor)], "next"));
+    Ok(page::list(&rows, listed.n_total.unwrap_or_default(), next.as_slice()))
+}
+
+/// `GET` of one, with each of its attempts.
+pub(crate) async fn show(request: Request, caller: Caller) -> Result<HttpResponse, Problem> {
+    let message = GetRecord { requester: requester(&caller), id: id_of(&request)? };
+    let (record, attempts) = request.state().hub.records().ask(message).await?.map_err(refusal)?;
+    Ok(reply::ok(&record.to_json_with(&attempts)))
+}
+
+/// `POST …/{id}/replay/`: puts one dead letter back.
+pub(crate) async fn replay(request: Request, caller: Caller) -> Result<HttpResponse, Problem> {
+    let message = ReplayRecord { requester: requester(&caller), id: id_of(&request)? };
+    let record = request.state().hub.records().ask(message).await?.map_err(refusal)?;
+    Ok(reply::ok(&record.to_json()))
+}
+
+/// `POST …/replay/`: puts all dead letters back that a filter leaves.
+pub(crate) async fn replay_all(mut request: Request, caller: Caller) -> Result<HttpResponse, Problem> {
+    let user_id = listed_user(&request, &caller)?;
+    let replay = BulkReplay::read(&fields_of(&mut request).await?)?;
+    let message = ReplayRecords { user_id: Some(user_id), replay };
+    let replayed = request.state().hub.records().ask(message).await?.map_err(refusal)?;
+    Ok(reply::ok(&json!({ "matched": replayed.n_matched, "replayed": replayed.n_replayed })))
+}
+
+fn refusal(error: RecordsError) -> Problem {
+    match error {
+        RecordsError::NotFound => Problem::NoSuch("Delivery"),
+        RecordsError::NotDead(status) => {
+            Problem::Conflict(format!("Only dead letters can be replayed; this delivery is {status}."))
+        }
+        RecordsError::Erased => Problem::Conflict(
+            "The text of this delivery was erased after its retention time; it cannot be replayed."
+                .to_owned(),
+        ),
+        RecordsError::Unavailable(error) => unavailable(&error),
+        RecordsError::Internal(error) => internal(&error),
+    }
+}
