@@ -77,6 +77,7 @@ fn traffic_settings(settings: &Settings) -> Result<TrafficSettings, Unusable> {
             max_ms: i64::try_from(delivery.backoff.max.as_millis()).unwrap_or(i64::MAX),
             jitter: delivery.backoff.jitter,
         },
+        retention: settings.retention.payloads,
         queue_limit: i64::from(delivery.queue_limit.get()),
     })
 }

@@ -22,7 +22,7 @@ enum Look {
 /// A second call changes nothing, so tests may all make it. The level was checked with the
 /// settings; an error here is that of a level from elsewhere.
 pub fn init(log: &Log) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(&log.level)?;
+    let filter = EnvFilter::try_new(directives(&log.level))?;
     let no_color = std::env::var_os("NO_COLOR");
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
@@ -33,6 +33,11 @@ pub fn init(log: &Log) -> Result<(), ParseError> {
         Look::Json => lines.json().flatten_event(true).with_current_span(false).finish().try_init(),
     };
     Ok(())
+}
+
+/// A plain level leaves out what the server says of its threads: the hub tells itself where it listens.
+fn directives(level: &str) -> String {
+    if level.contains(['=', ',']) { level.to_owned() } else { format!("{level},actix_server=warn") }
 }
 
 /// <https://no-color.org>: any text in `NO_COLOR` switches colours off; an empty one does not.

@@ -15,6 +15,7 @@ pub mod directory;
 pub mod domain;
 pub mod hub;
 pub mod intake;
+mod janitor;
 pub mod kernel;
 pub mod metrics;
 pub mod net;

@@ -13,7 +13,7 @@ use crate::writer::Flush;
 /// How long a check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Kinds of actors, so that every series exists from the start.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "writer",
     "token_store",
     "accounts",
@@ -22,6 +22,7 @@ const KINDS: [&str; 11] = [
     "intake",
     "outbox",
     "sweeper",
+    "janitor",
     "webhook_watch",
     "instance_delivery",
     "account_delivery",

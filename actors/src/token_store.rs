@@ -31,7 +31,7 @@ const REACH: Duration = Duration::from_millis(250);
 /// How often uses are written down.
 const NOTE_EVERY: Duration = Duration::from_secs(30);
 /// How often expired tokens are deleted.
-const SWEEP_EVERY: Duration = Duration::from_secs(300);
+const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 // Messages
 
@@ -469,7 +469,9 @@ impl Handler<ReplaceApiKey> for TokenStore {
         let (row, token) = self.new_token(message.user_id, TokenKind::ApiKey, String::new());
         let ending = self.end(tokens::ReplaceApiKey(row), move |store, mark| {
             store.sessions.remove_user(&user_id);
-            mark.iter().for_each(|mark| store.made_mark(*mark));
+            if let Some(mark) = mark {
+                store.made_mark(*mark);
+            }
         });
         Box::pin(ending.map(|mark, _, _| mark?.map(|_| token).ok_or(TokenError::Stale)))
     }

@@ -42,6 +42,12 @@ impl ApiClient {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
+    /// The same caller of a hub that listens elsewhere.
+    #[must_use]
+    pub fn at(&self, base: &str) -> Self {
+        Self { base: base.trim_end_matches('/').to_owned(), ..self.clone() }
+    }
+
     /// `GET`. Gives the status and the body.
     pub async fn get(&self, path: &str) -> Result<(u16, Value), CallError> {
         self.call(Method::GET, path, None).await

@@ -289,6 +289,12 @@ impl ServiceNowSandbox {
         store.add_journal(case, "comments", text, author)
     }
 
+    /// From now on `hook` is given the text of each customer-visible comment in the moment of its commit, on
+    /// the server's thread: it must be quick, and must not ask this instance for anything. One hook at a time.
+    pub fn on_comment(&self, hook: impl Fn(&str) + Send + 'static) {
+        self.instance.store().on_comment = Some(Box::new(hook));
+    }
+
     /// Closes a case (state 3); false if there is none.
     pub fn close_case(&self, sys_id: &str) -> bool {
         self.change_record(schema::CASE, sys_id, &[("state", "3")])

@@ -9,23 +9,22 @@ use casewire_actors::domain::record::{
     BulkReplay, DeliveryStatus as Status, MAX_LIMIT, Record, RecordFilter, RecordPage,
 };
 use casewire_actors::domain::requester::Requester;
-use casewire_actors::hub::HubSettings;
-use casewire_actors::kernel::Sources;
 use casewire_actors::office::Office;
 use casewire_actors::records::{FindInstances, GetRecord, ListRecords, ReplayRecord, ReplayRecords};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::output::{OutputFormat, print_rows};
-use super::{Deliveries, DeliveryStatus, Listing, Replay};
+use super::{Deliveries, DeliveryStatus, Listing, Replay, open_office};
+use crate::settings::Settings;
 
 /// What a table has room for.
 const COLUMNS: [&str; 8] =
     ["id", "created_at", "direction", "kind", "status", "attempts", "case_number", "error_detail"];
 
 /// Runs the command.
-pub async fn run(settings: HubSettings, command: Deliveries) -> Result<()> {
-    let office = Office::open(settings, Sources::system()).await?;
+pub(super) async fn run(settings: &Settings, command: Deliveries) -> Result<()> {
+    let office = open_office(settings).await?;
     let done = match command {
         Deliveries::List { status, instance, listing } => list(&office, status, instance, listing).await,
         Deliveries::Show { id, listing } => show(&office, id, listing).await,
@@ -133,7 +132,10 @@ async fn replay_each(office: &Office, replay: &Replay) -> Result<()> {
             }
         }
     }
-    if n_refused > 0 { bail!("{n_refused} of {} were not replayed", replay.ids.len()) } else { Ok(()) }
+    if n_refused > 0 {
+        bail!("{n_refused} of {} were not replayed", replay.ids.len());
+    }
+    Ok(())
 }
 
 type Told = Result<String, casewire_actors::records::RecordsError>;

@@ -64,14 +64,12 @@ async fn run_command(settings: &Settings, command: Command) -> anyhow::Result<()
             clap_complete::generate(shell, &mut Cli::command(), "casewire", &mut std::io::stdout());
             Ok(())
         }
-        Command::Deliveries(command) => {
-            deliveries::run(hub_settings(settings, Migrate::Embedded)?, command).await
-        }
         Command::Demo(asked) => demo::run(asked.once).await,
         Command::Sandbox(asked) => sandbox::run(asked.x_listen, asked.servicenow_listen).await,
         Command::Migrate => migrate::run(settings).await,
         Command::Createsuperuser(asked) => createsuperuser::run(settings, &asked).await,
         Command::Serve(asked) => serve::run(settings, &asked).await,
+        Command::Deliveries(command) => deliveries::run(settings, command).await,
         Command::Token(command) => token::run(settings, &command).await,
         Command::Openapi => openapi::run(),
         Command::Webhooks(command) => webhooks::run(settings, &command).await,

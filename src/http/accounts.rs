@@ -8,8 +8,9 @@ use casewire_actors::domain::account::{AccountForm, AccountView};
 use casewire_actors::domain::fields::Writing;
 
 use super::auth::Caller;
+use super::page::Page;
 use super::problem::Problem;
-use super::records::{Window, fields_of, id_of, listed_user, query_id, refusal, requester};
+use super::records::{fields_of, id_of, listed_user, query_id, refusal, requester};
 use super::reply;
 use super::request::Request;
 
@@ -17,12 +18,12 @@ const KIND: &str = "TwitterDetails";
 
 /// `GET`: the caller's own, or those of an admin's `?user=`.
 pub(crate) async fn list(request: Request, caller: Caller) -> Result<HttpResponse, Problem> {
-    let window = Window::of(&request)?;
+    let page = Page::of(&request)?;
     let user_id = listed_user(&request, &caller)?;
-    let message = ListAccounts { user_id, limit: window.limit, offset: window.offset };
+    let message = ListAccounts { user_id, limit: page.limit, offset: page.offset };
     let listed = request.state().hub.directory().ask(message).await?.map_err(refusal(KIND))?;
     let rows: Vec<_> = listed.rows.iter().map(AccountView::to_json).collect();
-    Ok(window.answer(&request, &rows, listed.n_total))
+    Ok(page.reply(&request, &rows, listed.n_total))
 }
 
 /// `POST`: links an account by its own tokens.

@@ -6,8 +6,9 @@ use casewire_actors::records::{GetRecord, ListRecords, RecordsError, ReplayRecor
 use serde_json::json;
 
 use super::auth::Caller;
+use super::page;
 use super::problem::Problem;
-use super::records::{fields_of, id_of, internal, link, list as answer, listed_user, requester, unavailable};
+use super::records::{fields_of, id_of, internal, listed_user, requester, unavailable};
 use super::reply;
 use super::request::Request;
 
@@ -15,18 +16,18 @@ use super::request::Request;
 pub(crate) async fn list(request: Request, caller: Caller) -> Result<HttpResponse, Problem> {
     let pairs = url::form_urlencoded::parse(request.http().query_string().as_bytes());
     let pairs: Vec<(String, String)> = pairs.into_owned().collect();
-    let page = RecordPage::read(&pairs)?;
+    let wanted = RecordPage::read(&pairs)?;
     let user_id = listed_user(&request, &caller)?;
     let listed = request
         .state()
         .hub
         .records()
-        .ask(ListRecords { user_id: Some(user_id), page })
+        .ask(ListRecords { user_id: Some(user_id), page: wanted })
         .await?
         .map_err(refusal)?;
     let rows: Vec<_> = listed.records.iter().map(Record::to_json).collect();
-    let next = listed.next_cursor.map(|cursor| link(&request, &[("cursor", cursor)], "next"));
-    Ok(answer(&rows, listed.n_total.unwrap_or_default(), next.as_slice()))
+    let next = listed.next_cursor.map(|cursor| page::link(&request, &[("cursor", cursor)], "next"));
+    Ok(page::list(&rows, listed.n_total.unwrap_or_default(), next.as_slice()))
 }
 
 /// `GET` of one, with each of its attempts.

@@ -23,7 +23,8 @@ pub(crate) enum Metadata {
 #[derive(Serialize)]
 struct Description {
     name: &'static str,
-    description: &'static str,
+    #[serde(rename = "description")]
+    text: &'static str,
     renders: [&'static str; 1],
     parses: [&'static str; 3],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,7 +46,7 @@ pub(crate) async fn describe(resource: &Resource, request: Request, caller: Opti
     };
     reply::ok(&Description {
         name: resource.name,
-        description: "",
+        text: "",
         renders: ["application/json"],
         parses: ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"],
         actions: form.and_then(action),

@@ -29,16 +29,9 @@ impl Page {
 
     /// The answer: a bare array, with its neighbours in the header.
     pub(crate) fn reply(self, request: &Request, items: &impl Serialize, n_all: i64) -> HttpResponse {
-        let mut response = reply::ok(items);
-        response.headers_mut().insert(TOTAL_COUNT, HeaderValue::from(n_all));
         let links: Vec<String> =
             self.neighbours(n_all).into_iter().map(|(rel, page)| page.link(request, rel)).collect();
-        if let Ok(links) = HeaderValue::from_str(&links.join(", "))
-            && !links.is_empty()
-        {
-            response.headers_mut().insert(header::LINK, links);
-        }
-        response
+        list(items, n_all, &links)
     }
 
     fn neighbours(self, n_all: i64) -> Vec<(&'static str, Self)> {
@@ -56,15 +49,30 @@ impl Page {
 
     /// The same list at another place, with the other parameters kept.
     fn link(self, request: &Request, rel: &str) -> String {
-        let kept = url::form_urlencoded::parse(request.http().query_string().as_bytes())
-            .filter(|(name, _)| name != "limit" && name != "offset");
-        let query = url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(kept)
-            .append_pair("limit", &self.limit.to_string())
-            .append_pair("offset", &self.offset.to_string())
-            .finish();
-        format!("<{}{}?{query}>; rel=\"{rel}\"", request.base_url(), request.http().path())
+        let place = [("limit", self.limit.to_string()), ("offset", self.offset.to_string())];
+        link(request, &place, rel)
     }
+}
+
+/// A bare array, with its neighbours in the header.
+pub(crate) fn list(items: &impl Serialize, n_all: i64, links: &[String]) -> HttpResponse {
+    let mut response = reply::ok(items);
+    response.headers_mut().insert(TOTAL_COUNT, HeaderValue::from(n_all));
+    if let Ok(links) = HeaderValue::from_str(&links.join(", "))
+        && !links.is_empty()
+    {
+        response.headers_mut().insert(header::LINK, links);
+    }
+    response
+}
+
+/// The same list at another place, with the other parameters kept.
+pub(crate) fn link(request: &Request, place: &[(&str, String)], rel: &str) -> String {
+    let kept = url::form_urlencoded::parse(request.http().query_string().as_bytes())
+        .filter(|(name, _)| place.iter().all(|(known, _)| known != name));
+    let query =
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).extend_pairs(place).finish();
+    format!("<{}{}?{query}>; rel=\"{rel}\"", request.base_url(), request.http().path())
 }
 
 fn number(text: Option<String>, name: &str, min: i64) -> Result<Option<i64>, Problem> {

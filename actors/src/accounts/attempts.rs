@@ -18,7 +18,7 @@ pub struct AttemptLimit {
 
 impl Default for AttemptLimit {
     fn default() -> Self {
-        Self { failures: 10, period: Duration::from_secs(60) }
+        Self { failures: 10, period: Duration::from_mins(1) }
     }
 }
 
@@ -123,11 +123,7 @@ mod tests {
     use super::*;
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
-    const LIMIT: AttemptLimit = AttemptLimit { failures: 2, period: Duration::from_secs(60) };
-
-    fn seconds(n: u64) -> Option<Duration> {
-        Some(Duration::from_secs(n))
-    }
+    const LIMIT: AttemptLimit = AttemptLimit { failures: 2, period: Duration::from_mins(1) };
 
     #[test]
     fn an_address_waits_until_its_oldest_failure_leaves_the_period() {
@@ -135,7 +131,7 @@ mod tests {
         attempts.failed(HERE, "a", 0);
         assert_eq!(attempts.wait(HERE, "b", 1000), None);
         attempts.failed(HERE, "b", 10_000);
-        assert_eq!(attempts.wait(HERE, "c", 20_000), seconds(40));
+        assert_eq!(attempts.wait(HERE, "c", 20_000), Some(Duration::from_secs(40)));
         assert_eq!(attempts.wait(HERE, "c", 59_999), Some(Duration::from_millis(1)));
         assert_eq!(attempts.wait(HERE, "c", 60_000), None);
         attempts.failed(HERE, "c", 60_000);
@@ -154,7 +150,7 @@ mod tests {
             assert_eq!(attempts.wait(address, "A@b.c", 0), None, "{n}");
             attempts.failed(address, if n % 2 == 0 { "a@b.c" } else { "A@B.C" }, 0);
         }
-        assert_eq!(attempts.wait(HERE, "a@B.c", 0), seconds(60));
+        assert_eq!(attempts.wait(HERE, "a@B.c", 0), Some(Duration::from_mins(1)));
         assert_eq!(attempts.wait(HERE, "other@b.c", 0), None);
     }
 
@@ -166,7 +162,7 @@ mod tests {
         }
         attempts.succeeded(HERE);
         assert_eq!(attempts.wait(HERE, "b", 0), None);
-        assert_eq!(attempts.wait(HERE, "a", 0), seconds(60));
+        assert_eq!(attempts.wait(HERE, "a", 0), Some(Duration::from_mins(1)));
     }
 
     #[test]
@@ -174,7 +170,7 @@ mod tests {
         let mut attempts = Attempts::new(LIMIT);
         attempts.failed("2001:db8::1".parse().unwrap(), "a", 0);
         attempts.failed("2001:db8::2".parse().unwrap(), "b", 0);
-        assert_eq!(attempts.wait("2001:db8::3".parse().unwrap(), "c", 0), seconds(60));
+        assert_eq!(attempts.wait("2001:db8::3".parse().unwrap(), "c", 0), Some(Duration::from_mins(1)));
         assert_eq!(attempts.wait("2001:db8:0:1::3".parse().unwrap(), "c", 0), None);
     }
 

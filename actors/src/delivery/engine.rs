@@ -170,6 +170,8 @@ impl<T: Target> Delivery<T> {
         };
         context.spawn(reading.into_actor(self).map(move |read, actor, context| {
             actor.is_loading = false;
+            // Somebody asked meanwhile; what was read may be older than what they told of.
+            let is_outdated = actor.must_look_again;
             match read {
                 Ok((Some(equipment), ready, next_at)) => {
                     actor.take_equipment(equipment);
@@ -181,6 +183,9 @@ impl<T: Target> Delivery<T> {
                     let later = actor.run.now_ms() + 500;
                     actor.look_at(later, context);
                 }
+            }
+            if is_outdated {
+                actor.look(context);
             }
         }));
     }

@@ -18,6 +18,7 @@ use super::waiters::Waiters;
 use crate::hub::Shared;
 use crate::kernel::{Mailbox, Terms, start};
 use crate::store::deliveries::Direction;
+use crate::store::routing::is_unrouted;
 
 /// How often ready lanes are looked for that nobody was woken for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -99,7 +100,8 @@ impl Fleet {
 
     /// Says that there is something to deliver to a target; starts its actor if there is none.
     pub(crate) fn wake(&self, direction: Direction, target_id: &str) {
-        if self.inner.is_stopping.load(Ordering::Acquire) {
+        // What has no instance yet waits until it gets one.
+        if self.inner.is_stopping.load(Ordering::Acquire) || is_unrouted(target_id) {
             return;
         }
         match direction {

@@ -12,6 +12,7 @@ use super::journal::Journal;
 use super::waiters::Waiters;
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::hub::Shared;
+use crate::store::StoreError;
 use crate::store::conversations::Conversation;
 use crate::store::deliveries::{self, Delivery, Direction};
 use crate::store::lanes::{Begin, Settle};
@@ -131,7 +132,7 @@ impl Run {
             .map_err(|error| store_failure(&error.to_string()))
     }
 
-    async fn settle(&self, settle: Settle) {
+    async fn settle(&self, mut settle: Settle) {
         let mut pause = Duration::from_millis(20);
         loop {
             let stored = self.shared.writer.ask(RecordOutcome(settle.clone())).await;
@@ -140,6 +141,13 @@ impl Run {
                 Ok(Err(error)) => WriteError::from(error),
                 Err(error) => WriteError::from(error),
             };
+            if error == WriteError::Store(StoreError::Orphan) {
+                // The account was deleted meanwhile, and everything of it.
+                if settle.conversation.take().is_none() {
+                    return;
+                }
+                continue;
+            }
             // The outcome is known only here. It is kept until the store takes it; if the process ends
             // before, the journal says that a look-up is due.
             tracing::warn!(delivery = settle.id, %error, "outcome could not be stored; trying again");

@@ -33,7 +33,7 @@ pub enum Refresh {
 
 impl Default for TokenPolicy {
     fn default() -> Self {
-        let ttl = Some(Duration::from_secs(30 * 24 * 60 * 60));
+        let ttl = Some(Duration::from_hours(30 * 24));
         Self { ttl, limit: None, refresh: Refresh::Never, prefix: String::new() }
     }
 }
@@ -84,7 +84,7 @@ mod tests {
     const HOUR: i64 = 3_600_000;
 
     fn hours(n: u64) -> Duration {
-        Duration::from_secs(n * 3600)
+        Duration::from_hours(n)
     }
 
     fn session(expires_at_ms: Option<i64>) -> Session {
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn uses_extend_a_token_as_the_settings_say() {
-        let on_use = |max_ttl| Refresh::OnUse { min_gain: Duration::from_secs(60), max_ttl };
+        let on_use = |max_ttl| Refresh::OnUse { min_gain: Duration::from_mins(1), max_ttl };
         let ten = Some(10 * HOUR);
         for (refresh, expires, now_ms, expected) in [
             (Refresh::Never, ten, 5 * HOUR, None),

@@ -19,6 +19,7 @@ use crate::domain::instance::{AuthKind, Instance, InstanceDefaults};
 use crate::domain::sealing::Sealer;
 use crate::domain::secret::Secret;
 use crate::intake::Intake;
+use crate::janitor::Janitor;
 use crate::kernel::{Mailbox, start};
 use crate::net::{self, Reach};
 use crate::outbox::Outbox;
@@ -73,6 +74,8 @@ pub struct TrafficSettings {
     pub retry_for: Duration,
     /// `delivery.backoff`.
     pub backoff: Backoff,
+    /// `retention.payloads`: how long texts are kept after they were accepted.
+    pub retention: Duration,
     /// `delivery.queue_limit`: answers of one user that may wait.
     pub queue_limit: i64,
 }
@@ -88,8 +91,9 @@ pub(crate) struct Traffic {
     pub(crate) webhook: Arc<WebhookKey>,
     /// How the webhook at X was last seen.
     pub(crate) sight: Sight,
-    // Runs as long as somebody holds its mailbox.
+    // They run as long as somebody holds their mailboxes.
     _sweeper: Mailbox<Sweeper>,
+    _janitor: Mailbox<Janitor>,
     _watch: Mailbox<WebhookWatch>,
 }
 
@@ -133,6 +137,9 @@ impl Traffic {
         let swept = fleet.clone();
         let terms = Shared::front_terms("sweeper", 8);
         let sweeper = start(&shared.front, &shared.registry, terms, move |_| Sweeper::new(swept));
+        let (kept, keep_ms) = (shared.clone(), millis(settings.retention));
+        let terms = Shared::front_terms("janitor", 8);
+        let janitor = start(&shared.front, &shared.registry, terms, move |_| Janitor::new(kept, keep_ms));
         let (watch, sight) = watch_webhook(shared, &settings)?;
         Ok(Self {
             fleet,
@@ -143,6 +150,7 @@ impl Traffic {
             webhook,
             sight,
             _sweeper: sweeper,
+            _janitor: janitor,
             _watch: watch,
         })
     }

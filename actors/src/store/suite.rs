@@ -10,6 +10,7 @@ use super::*;
 
 pub(crate) mod deliveries;
 mod records;
+mod retention;
 mod settings;
 mod tokens;
 mod users;
@@ -86,6 +87,7 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::lanes::ALL,
         super::marks::ALL,
         super::records::ALL,
+        super::retention::ALL,
         super::routing::ALL,
         super::tokens::ALL,
         super::users::ALL,

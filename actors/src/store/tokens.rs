@@ -11,7 +11,7 @@ use crate::writer::Change;
 
 statements! {
     BY_DIGEST = "SELECT t.id AS token_id, t.kind, t.created_at, t.expires_at, u.id, u.username, u.first_name, u.last_name, u.company_name, u.password_hash, u.is_staff, u.is_active, u.date_joined FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.digest = $1";
-    LIVE_OF_USER = "SELECT id, user_id, digest, kind, name, created_at, expires_at, last_used_at FROM tokens WHERE user_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY created_at, id";
+    LIVE_OF_USER = "SELECT id, digest, kind, name, created_at, expires_at, last_used_at FROM tokens WHERE user_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY created_at, id";
     COUNT_LIVE = "SELECT COUNT(*) FROM tokens WHERE user_id = $1 AND kind = 'session' AND (expires_at IS NULL OR expires_at > $2)";
     INSERT = "INSERT INTO tokens (id, user_id, digest, kind, name, created_at, expires_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, NULL)";
     DELETE_OF_USER = "DELETE FROM tokens WHERE id = $1 AND user_id = $2 RETURNING digest";
@@ -50,7 +50,6 @@ pub(crate) async fn by_digest(db: &Db, digest: &str) -> Result<Option<Session>, 
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct TokenRow {
     pub(crate) id: String,
-    pub(crate) user_id: String,
     pub(crate) digest: String,
     pub(crate) kind: String,
     pub(crate) name: String,

@@ -14,11 +14,16 @@ statements! {
     INSERT = "INSERT INTO users (id, username, username_key, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     UPDATE = "UPDATE users SET username = COALESCE($2, username), username_key = COALESCE($3, username_key), first_name = COALESCE($4, first_name), last_name = COALESCE($5, last_name), company_name = COALESCE($6, company_name) WHERE id = $1 RETURNING id, username, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined";
     SET_PASSWORD = "UPDATE users SET password_hash = $2 WHERE id = $1";
-    SET_ACTIVE = "UPDATE users SET is_active = $2 WHERE id = $1";
     DELETE = "DELETE FROM users WHERE id = $1";
     LOCK_ADMINS = sqlite "SELECT id FROM users WHERE is_staff AND is_active ORDER BY id" postgres "SELECT id FROM users WHERE is_staff AND is_active ORDER BY id FOR UPDATE";
     LOCK_PASSWORD = sqlite "SELECT password_hash FROM users WHERE id = $1" postgres "SELECT password_hash FROM users WHERE id = $1 FOR UPDATE";
 }
+
+#[cfg(test)]
+const SET_ACTIVE: super::Sql = {
+    let both = "UPDATE users SET is_active = $2 WHERE id = $1";
+    super::Sql { sqlite: both, postgres: both }
+};
 
 /// A row.
 #[derive(Debug, Clone, FromRow)]
@@ -170,12 +175,14 @@ impl Change for SetPassword {
 }
 
 /// Allows a user to log in and use tokens, or forbids it. Gives the mark.
+#[cfg(test)]
 #[derive(Debug, Clone)]
 pub(crate) struct SetActive {
     pub(crate) user_id: String,
     pub(crate) is_active: bool,
 }
 
+#[cfg(test)]
 impl Change for SetActive {
     type Output = Option<i64>;
 

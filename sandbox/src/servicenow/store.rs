@@ -14,8 +14,12 @@ use crate::servicenow::{SnOptions, SnUser};
 /// Fields of a write, by name.
 pub(crate) type Fields = BTreeMap<String, String>;
 
+/// Told of each customer-visible comment in the moment of its commit.
+pub(crate) type CommentHook = Box<dyn Fn(&str) + Send>;
+
 pub(crate) struct Store {
     tables: HashMap<&'static str, Table>,
+    pub(crate) on_comment: Option<CommentHook>,
     invalid_query_returns_no_rows: bool,
     n_numbered: HashMap<&'static str, u32>,
 }
@@ -39,6 +43,7 @@ impl Store {
         let tables = schemas.iter().map(|schema| (schema.def.name, Table::new(schema.clone()))).collect();
         let mut store = Self {
             tables,
+            on_comment: None,
             invalid_query_returns_no_rows: options.invalid_query_returns_no_rows,
             n_numbered: HashMap::new(),
         };
@@ -260,7 +265,11 @@ impl Store {
         author: &str,
     ) -> Option<String> {
         let fields = [("name", CASE), ("element", element), ("element_id", case), ("value", text)];
-        self.insert(JOURNAL, fields, author)
+        let sys_id = self.insert(JOURNAL, fields, author);
+        if let Some(on_comment) = self.on_comment.as_ref().filter(|_| element == "comments") {
+            on_comment(text);
+        }
+        sys_id
     }
 
     /// The entries of a case in the order in which they were written.

@@ -259,3 +259,14 @@ async fn many_instances_know_nothing_of_each_other() {
     let empty: Value = Answer::to(client().get(format!("{}/_sandbox/cases", all[8].url()))).await.json();
     assert_eq!(empty, json!([]));
 }
+
+#[tokio::test]
+async fn a_hook_is_told_of_comments_only() {
+    let sn = servicenow(SnOptions::default()).await;
+    let (told, heard) = std::sync::mpsc::channel();
+    sn.on_comment(move |text| told.send(text.to_owned()).unwrap());
+    let case = new_case(&sn, json!({"comments": "first", "work_notes": "inside"})).await;
+    sn.add_comment(&case, "agent", "second").unwrap();
+    sn.change_record("sn_customerservice_case", &case, &[("state", "10")]);
+    assert_eq!(heard.try_iter().collect::<Vec<_>>(), ["first", "second"]);
+}

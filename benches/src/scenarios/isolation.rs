@@ -1,0 +1,119 @@
+//! Instances that never answer, with a quarter of all traffic, beside others that do.
+//!
+//! Two hubs of the same kind take turns: one has the instances that never answer, the other has only the
+//! others. The others get the same traffic in both.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::bench::Bench;
+use crate::hub::HubOptions;
+use crate::load::{self, Sent};
+use crate::report::{Aim, Figure};
+use crate::world::{N_SENDERS, Pair, World};
+
+pub(crate) const NAME: &str = "isolation";
+
+/// Instances that answer.
+const N_OTHERS: usize = 40;
+/// Instances that do not.
+const N_HANGING: usize = 10;
+const N_CUSTOMERS: usize = 20;
+/// Messages a second to those that answer.
+const RATE: u32 = 300;
+/// One of so many messages goes to those that do not.
+const ONE_IN: usize = 4;
+const SPAN: Duration = Duration::from_secs(3);
+const N_ROUNDS: usize = 5;
+
+pub(crate) async fn run(bench: &Bench) -> Result<Vec<Figure>> {
+    // Short enough that calls are given up, looked after and tried again while it is measured.
+    let options = HubOptions { rate: "2000 per 1s", servicenow_timeout: "3s", ..HubOptions::default() };
+    let sick = World::start(bench, N_OTHERS + N_HANGING, &options).await?;
+    let well = World::start(bench, N_OTHERS, &options).await?;
+    sick.meet(N_OTHERS + N_HANGING, N_CUSTOMERS).await?;
+    well.meet(N_OTHERS, N_CUSTOMERS).await?;
+    for instance in &sick.instances[N_OTHERS..] {
+        instance.hang(true);
+    }
+    let span = bench.span(SPAN);
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    let (mut p50_with, mut p50_without, mut max_with) = (Vec::new(), Vec::new(), Vec::new());
+    // Until the first calls have been given up.
+    mixed(&sick, bench.span(Duration::from_secs(4))).await?;
+    for _ in 0..bench.size(N_ROUNDS, 3) {
+        let delays = alone(&well, span).await?;
+        without.push(delays.p99_ms());
+        p50_without.push(delays.p50_ms());
+        let delays = mixed(&sick, span).await?;
+        with.push(delays.p99_ms());
+        p50_with.push(delays.p50_ms());
+        max_with.push(delays.max_ms());
+    }
+    let cpu_before = sick.hub.cpu_seconds();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let waiting = (sick.hub.cpu_seconds() - cpu_before) / 2.0;
+    Ok(vec![
+        Figure::new(NAME, "the others, p99", "ms", &with)
+            .beside("ms without the hanging ones", &without)
+            .aims(Aim::RatioAtMost(1.2)),
+        Figure::new(NAME, "the others, p50", "ms", &p50_with)
+            .beside("ms without the hanging ones", &p50_without),
+        Figure::new(NAME, "the others, max", "ms", &max_with),
+        Figure::new(NAME, "hub with a backlog for them, no traffic", "cores", &[waiting]),
+    ])
+}
+
+/// The delays of the others while nothing else happens.
+async fn alone(world: &World, span: Duration) -> Result<crate::stats::Latencies> {
+    let n_messages = n_messages(RATE, span)?;
+    let batch = world.write(n_messages, other)?;
+    let n_before = world.arrivals.n_arrived();
+    let tally = load::open(world.hub.address, N_SENDERS, RATE, span, &batch).await?.checked(NAME)?;
+    world.settle(n_before + tally.n_ok).await?;
+    Ok(world.delays(tally.sent.iter().copied()))
+}
+
+/// The delays of the others while a quarter of all messages goes to instances that never answer.
+async fn mixed(world: &World, span: Duration) -> Result<crate::stats::Latencies> {
+    let rate = RATE / 3 * 4;
+    let pair = |at: usize| {
+        let nth = at / ONE_IN;
+        if is_other(at) {
+            other(at - nth)
+        } else {
+            Pair { company: N_OTHERS + nth % N_HANGING, customer: nth / N_HANGING % N_CUSTOMERS }
+        }
+    };
+    let batch = world.write(n_messages(rate, span)?, pair)?;
+    let n_before = world.arrivals.n_arrived();
+    let tally = load::open(world.hub.address, N_SENDERS, rate, span, &batch).await?.checked(NAME)?;
+    let first = tally.sent.iter().map(|sent| sent.number).min().unwrap_or_default();
+    let of_others = |sent: &Sent| usize::try_from(sent.number - first).is_ok_and(is_other);
+    let sent: Vec<Sent> = tally.sent.iter().copied().filter(of_others).collect();
+    world.settle(n_before + sent.len() as u64).await?;
+    Ok(world.delays(sent.into_iter()))
+}
+
+fn n_messages(rate: u32, span: Duration) -> Result<usize> {
+    Ok((u128::from(rate) * span.as_millis() / 1000 + 1).try_into()?)
+}
+
+fn is_other(at: usize) -> bool {
+    at % ONE_IN != ONE_IN - 1
+}
+
+fn other(nth: usize) -> Pair {
+    Pair { company: nth % N_OTHERS, customer: nth / N_OTHERS % N_CUSTOMERS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_goes_to_the_hanging_ones() {
+        assert_eq!((0..400).filter(|at| !is_other(*at)).count(), 100);
+    }
+}

@@ -1,0 +1,7 @@
+//! What the hub promises at its public port.
+
+mod auth_contract;
+mod helpers;
+mod logins;
+mod tokens;
+mod users;

@@ -1,0 +1,5 @@
+//! The program as a process: what survives when it is killed.
+
+mod chaos;
+mod hub;
+mod samples;

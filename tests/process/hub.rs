@@ -1,0 +1,167 @@
+//! `casewire serve` as a child process, beside a simulated X and simulated instances.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use casewire_sandbox::{ApiClient, ServiceNowSandbox, XAccount, XOptions, XSandbox};
+use serde_json::{Value, json};
+
+/// The account that the tests link.
+pub(crate) const ACCOUNT_ID: &str = "990001234567890177";
+const ADMIN: &str = "admin@example.com";
+const PASSWORD: &str = "a-long-password";
+
+/// A folder with settings and a database, and what runs in it.
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+    pub(crate) x: XSandbox,
+}
+
+/// A running hub. Killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    pub(crate) base: String,
+}
+
+/// The account of the tests, as X knows it.
+pub(crate) fn account() -> XAccount {
+    XAccount {
+        id: ACCOUNT_ID.to_owned(),
+        screen_name: "AcmeCare".to_owned(),
+        name: "Acme Care".to_owned(),
+        access_token: "token".to_owned(),
+        access_token_secret: "token-secret".to_owned(),
+    }
+}
+
+impl World {
+    /// A simulated X that signs with this secret, and settings for a hub beside it.
+    pub(crate) async fn new(consumer_secret: &str, more_settings: &str) -> Self {
+        let options =
+            XOptions { consumer_secret: consumer_secret.to_owned(), echo: false, ..XOptions::default() };
+        let x = XSandbox::start(options).await.expect("a simulated X");
+        x.add_account(account());
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let settings = format!(
+            "server: {{listen: '127.0.0.1:0', port_file: {port}}}\n\
+             database: {{url: 'sqlite://{database}'}}\n\
+             log: {{format: text, level: warn}}\n\
+             twitter: {{api_url: '{x}', consumer_key: '{key}', consumer_secret: '{secret}'}}\n\
+             {more_settings}",
+            port = folder.path().join("port").display(),
+            database = folder.path().join("hub.db").display(),
+            x = x.url(),
+            key = x.options().consumer_key,
+            secret = consumer_secret,
+        );
+        std::fs::write(folder.path().join("settings.yaml"), settings).expect("a settings file");
+        Self { folder, x }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_casewire"));
+        command.arg("--config").arg(self.folder.path().join("settings.yaml"));
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the hub and waits until it is ready, at most ten seconds.
+    pub(crate) async fn serve(&self) -> Running {
+        let port_file = self.folder.path().join("port");
+        let _none_before = std::fs::remove_file(&port_file);
+        let child = self.command().arg("serve").spawn().expect("the hub starts");
+        let base = tokio::time::timeout(Duration::from_secs(10), wait_for_port(&port_file)).await;
+        let base = base.expect("the hub listens");
+        Running { child, base }
+    }
+
+    /// Makes an admin, and logs in.
+    pub(crate) async fn log_in(&self, hub: &Running) -> ApiClient {
+        let mut command = self.command();
+        command.args(["createsuperuser", "--email", ADMIN]).env("CASEWIRE_SUPERUSER_PASSWORD", PASSWORD);
+        let made = command.stdout(Stdio::null()).status().expect("the command runs");
+        assert!(made.success());
+        let client = ApiClient::new(&hub.base).expect("a client");
+        let credentials = json!({ "username": ADMIN, "password": PASSWORD });
+        let (status, body) = client.post("/auth/login/", &credentials).await.expect("an answer");
+        assert_eq!(status, 200, "{body}");
+        client.with_token(body["token"].as_str().expect("a token"))
+    }
+
+    /// The same token at a hub that was started again.
+    pub(crate) fn log_in_again(&self, hub: &Running, before: &ApiClient) -> ApiClient {
+        before.at(&hub.base)
+    }
+
+    /// Connects the instance and links the account to it.
+    pub(crate) async fn set_up(&self, hub: &ApiClient, instance: &ServiceNowSandbox, extra: Value) {
+        let mut form = json!({
+            "instance_url": instance.url(),
+            "auth": "basic",
+            "admin_user": "casewire",
+            "admin_password": "sandbox",
+        });
+        form.as_object_mut().expect("an object").extend(extra.as_object().cloned().unwrap_or_default());
+        let (status, body) = hub.post("/api/servicenow-details/", &form).await.expect("an answer");
+        assert_eq!(status, 201, "{body}");
+        let account = account();
+        let form = json!({
+            "twitter_user_id": account.id,
+            "screen_name": account.screen_name,
+            "access_token": account.access_token,
+            "access_token_secret": account.access_token_secret,
+        });
+        let (status, body) = hub.post("/api/twitter-details/", &form).await.expect("an answer");
+        assert_eq!(status, 201, "{body}");
+    }
+}
+
+async fn wait_for_port(port_file: &Path) -> String {
+    loop {
+        let port = std::fs::read_to_string(port_file).ok().filter(|port| !port.is_empty());
+        if let Some(port) = port {
+            return format!("http://127.0.0.1:{port}");
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+impl Running {
+    /// kill -9.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("the hub is killed");
+        self.child.wait().expect("the hub is gone");
+    }
+
+    /// Where X posts.
+    pub(crate) fn webhook(&self) -> String {
+        format!("{}/api/activity/", self.base)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone_already = self.child.kill();
+        let _gone_already = self.child.wait();
+    }
+}
+
+/// Waits until nothing is pending in the hub. Panics after the given time with what is left.
+pub(crate) async fn settle(hub: &ApiClient, patience: Duration) {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        let mut left = Vec::new();
+        for status in ["queued", "sending", "retrying", "blocked"] {
+            let path = format!("/api/deliveries/?status={status}&limit=3");
+            let (code, page) = hub.get(&path).await.expect("an answer");
+            assert_eq!(code, 200, "{page}");
+            left.extend(page.as_array().expect("a list").clone());
+        }
+        if left.is_empty() {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "still pending: {left:#?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
