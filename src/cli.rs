@@ -8,6 +8,7 @@ mod createsuperuser;
 mod deliveries;
 pub mod demo;
 mod dispatch;
+mod doctor;
 mod migrate;
 mod openapi;
 pub mod output;
