@@ -28,7 +28,7 @@ const FIELDS: [Text; 7] = [
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// How soon a user with a full queue should come back.
-const QUEUE_FULL_PAUSE: Duration = Duration::from_secs(60);
+const QUEUE_FULL_PAUSE: Duration = Duration::from_mins(1);
 
 /// `POST`: stores the answer durably, then waits a moment for X to take it.
 pub(crate) async fn send(mut request: Request, caller: Caller) -> Result<HttpResponse, Problem> {

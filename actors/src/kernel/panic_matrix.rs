@@ -121,7 +121,7 @@ struct Sleep;
 impl Handler<Sleep> for Counter {
     type Result = ResponseFuture<()>;
     fn handle(&mut self, _: Sleep, _: &mut Context<Self>) -> ResponseFuture<()> {
-        Box::pin(tokio::time::sleep(Duration::from_secs(3600)))
+        Box::pin(tokio::time::sleep(Duration::from_hours(1)))
     }
 }
 
