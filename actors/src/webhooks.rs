@@ -95,6 +95,21 @@ impl Webhooks {
         })
     }
 
+    /// One that asks this X, and expects events at `own_url`.
+    #[cfg(test)]
+    fn for_tests(shared: Shared, client: XClient, own_url: Option<&str>) -> Self {
+        use crate::domain::sealing::SealingKey;
+        let sealer = Sealer::new(&SealingKey::generate(&shared.sources), &[]);
+        let app = AppFacts {
+            missing_for_accounts: None,
+            missing_for_app: None,
+            is_x_itself: false,
+            own_url: own_url.map(str::to_owned),
+            with_bearer: OnceCell::new(),
+        };
+        Self { shared, sealer, client, app: Arc::new(app) }
+    }
+
     /// Whether the settings suffice to ask X about webhooks.
     pub fn is_configured(&self) -> bool {
         self.app.missing_for_app.is_none()

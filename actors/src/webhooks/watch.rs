@@ -138,3 +138,57 @@ fn tell(webhook_id: &str, validated: Result<bool, WebhooksError>) -> Check {
 
 #[cfg(test)]
 crate::kernel::panic_matrix::panics_when_told!(WebhookWatch);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::shared_for_tests;
+    use crate::x::stub::{Reply, Stub};
+
+    const HERE: &str = "https://hub.example.com/api/activity/";
+    const NOW_MS: i64 = 1_700_000_000_000;
+
+    fn listed(url: &str, is_valid: bool) -> Reply {
+        Reply::Json(200, format!(r#"{{"data":[{{"id":"7","url":"{url}","valid":{is_valid}}}]}}"#))
+    }
+
+    fn told(status: u16, body: &str) -> Reply {
+        Reply::Json(status, body.to_owned())
+    }
+
+    /// What a look comes to, and whether it had the webhook checked again.
+    async fn seen(replies: Vec<Reply>, own_url: Option<&str>, last_ms: Option<i64>) -> (Check, bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = shared_for_tests(folder.path()).await.unwrap();
+        let stub = Stub::start(replies).await;
+        let webhooks = Webhooks::for_tests(shared, stub.client.clone(), own_url);
+        let look = look(&webhooks, last_ms).await;
+        let has_validated = stub.requests().await.iter().any(|request| request.starts_with("PUT"));
+        assert_eq!(look.validated_ms.is_some(), has_validated);
+        (look.check, has_validated)
+    }
+
+    #[actix_rt::test]
+    async fn what_is_seen() {
+        let here = Some(HERE);
+        assert_eq!(seen(vec![listed(HERE, true)], here, None).await, (Check::Ok, false));
+        assert_eq!(seen(vec![listed("https://b.org/", true)], here, None).await, (Check::Failing, false));
+        assert_eq!(seen(vec![listed("https://b.org/", true)], None, None).await, (Check::Ok, false));
+        assert_eq!(seen(vec![told(200, r#"{"data":[]}"#)], None, None).await, (Check::Failing, false));
+        assert_eq!(seen(vec![told(503, "")], here, None).await, (Check::Unknown, false));
+    }
+
+    #[actix_rt::test]
+    async fn an_invalid_webhook_is_checked_again_once_an_hour() {
+        let here = Some(HERE);
+        let valid = || told(200, r#"{"data":{"valid":true}}"#);
+        assert_eq!(seen(vec![listed(HERE, false), valid()], here, None).await, (Check::Ok, true));
+        let an_hour_ago = Some(NOW_MS - VALIDATE_EVERY_MS);
+        assert_eq!(seen(vec![listed(HERE, false), valid()], here, an_hour_ago).await, (Check::Ok, true));
+        let just_now = Some(NOW_MS - VALIDATE_EVERY_MS + 1);
+        assert_eq!(seen(vec![listed(HERE, false)], here, just_now).await, (Check::Failing, false));
+        let invalid = told(200, r#"{"data":{"valid":false}}"#);
+        assert_eq!(seen(vec![listed(HERE, false), invalid], here, None).await, (Check::Failing, true));
+        assert_eq!(seen(vec![listed(HERE, false), told(500, "")], here, None).await, (Check::Failing, true));
+    }
+}
