@@ -12,6 +12,7 @@ pub mod accounts;
 pub mod classify;
 pub mod delivery;
 pub mod directory;
+pub mod doctor;
 pub mod domain;
 pub mod hub;
 pub mod intake;

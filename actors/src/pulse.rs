@@ -100,7 +100,8 @@ async fn ping(db: &Db) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn oldest_due(db: &Db) -> Result<Option<i64>, StoreError> {
+/// When the first delivery could have been tried that waits.
+pub(crate) async fn oldest_due(db: &Db) -> Result<Option<i64>, StoreError> {
     Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(OLDEST_DUE)).fetch_one(pool).await)?)
 }
 

@@ -10,7 +10,8 @@ use casewire_actors::webhooks::WebhooksError;
 use clap::CommandFactory as _;
 
 use super::{
-    Cli, Command, createsuperuser, deliveries, demo, migrate, sandbox, serve, subscriptions, token, webhooks,
+    Cli, Command, createsuperuser, deliveries, demo, doctor, migrate, openapi, sandbox, serve, subscriptions,
+    token, webhooks,
 };
 use crate::hub_settings::{Unusable, hub_settings};
 use crate::settings::Settings;
@@ -70,9 +71,10 @@ async fn run_command(settings: &Settings, command: Command) -> anyhow::Result<()
         Command::Serve(asked) => serve::run(settings, &asked).await,
         Command::Deliveries(command) => deliveries::run(settings, command).await,
         Command::Token(command) => token::run(settings, &command).await,
+        Command::Openapi => openapi::run(),
+        Command::Doctor => doctor::run(settings).await,
         Command::Webhooks(command) => webhooks::run(settings, &command).await,
         Command::Subscriptions(command) => subscriptions::run(settings, &command).await,
-        _ => anyhow::bail!("this command is not there yet"),
     }
 }
 
