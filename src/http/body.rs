@@ -39,8 +39,9 @@ pub(crate) enum BodyError {
 }
 
 impl BodyError {
-    /// The HTTP status; the `detail` is the error's text.
-    pub(crate) fn status(&self) -> u16 {
+    /// The HTTP status that belongs to it.
+    #[cfg(test)]
+    fn status(&self) -> u16 {
         match self {
             Self::Unsupported { .. } => 415,
             Self::Malformed { .. } => 400,

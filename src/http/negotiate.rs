@@ -4,12 +4,6 @@ use uuid::Uuid;
 
 use super::header::Parameterized;
 
-/// The `detail` of a 406.
-pub(crate) const NOT_ACCEPTABLE: &str = "Could not satisfy the request Accept header.";
-
-/// The `detail` of the 404 for an id that is none.
-pub(crate) const NOT_FOUND: &str = "Not found.";
-
 /// Whether JSON, the only representation, satisfies a request with these `Accept` headers.
 ///
 /// As in Django REST framework a `q` counts for nothing, `q=0` included. No header accepts
@@ -27,7 +21,7 @@ fn matches_json(media_type: &str) -> bool {
 }
 
 /// An id in a path, as Django reads it: with dashes or without, in any case, in braces, as
-/// `urn:uuid:`. `None` is answered with 404 and [`NOT_FOUND`].
+/// `urn:uuid:`. `None` is answered with 404.
 pub(crate) fn path_uuid(text: &str) -> Option<Uuid> {
     let digits = text.replace("urn:", "").replace("uuid:", "");
     let digits = digits.trim_matches(['{', '}']).replace('-', "");

@@ -137,6 +137,7 @@ impl Text {
 
     /// The least number of characters.
     #[must_use]
+    #[cfg(test)]
     pub(crate) const fn at_least(self, min_characters: usize) -> Self {
         Self { min_characters: Some(min_characters), ..self }
     }
@@ -169,6 +170,7 @@ impl Valid {
     }
 
     /// Whether a field was given, as text or null.
+    #[cfg(test)]
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| *known == name)
     }

@@ -102,11 +102,6 @@ impl World {
         client.with_token(body["token"].as_str().expect("a token"))
     }
 
-    /// The same token at a hub that was started again.
-    pub(crate) fn log_in_again(&self, hub: &Running, before: &ApiClient) -> ApiClient {
-        before.at(&hub.base)
-    }
-
     /// Connects the instance and links the account to it.
     pub(crate) async fn set_up(&self, hub: &ApiClient, instance: &ServiceNowSandbox, extra: Value) {
         let mut form = json!({

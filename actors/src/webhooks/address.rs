@@ -77,7 +77,9 @@ fn is_public_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn checked(text: &str, is_x_itself: bool) -> Result<(), UrlRefusal> {
+    type Checked = Result<(), UrlRefusal>;
+
+    fn checked(text: &str, is_x_itself: bool) -> Checked {
         check_address(&Url::parse(text).unwrap(), is_x_itself)
     }
 
@@ -85,7 +87,7 @@ mod tests {
     fn addresses() {
         use UrlRefusal::{Credentials, Fragment, NotHttps, NotPublic, Port, Scheme, TooLong};
         let long = format!("https://hub.example.com/{}", "a".repeat(200));
-        let cases: &[(&str, Result<(), UrlRefusal>, Result<(), UrlRefusal>)] = &[
+        let cases: &[(&str, Checked, Checked)] = &[
             ("https://hub.example.com/api/activity/", Ok(()), Ok(())),
             ("https://hub.example.com:443/api/activity/", Ok(()), Ok(())),
             ("https://hub.example.com/api/activity/?app=1", Ok(()), Ok(())),
