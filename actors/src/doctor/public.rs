@@ -136,7 +136,7 @@ mod tests {
         let cases: [(Told, Level, &str); 8] = [
             (good(), Level::Green, "20 ms"),
             (Told { took: Duration::from_millis(1500), ..good() }, Level::Yellow, "1500 ms"),
-            (Told { took: Duration::from_millis(3000), ..good() }, Level::Red, "3 s"),
+            (Told { took: Duration::from_secs(3), ..good() }, Level::Red, "3 s"),
             (
                 Told { status: 301, location: Some("https://b/".to_owned()), ..good() },
                 Level::Red,

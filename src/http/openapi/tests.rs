@@ -119,7 +119,9 @@ fn fits(document: &Value, schema: &Value, example: &Value, at: &str) {
         None => schema,
     };
     if let Some(rows) = example.as_array() {
-        rows.iter().for_each(|row| fits(document, &schema["items"], row, at));
+        for row in rows {
+            fits(document, &schema["items"], row, at);
+        }
         return;
     }
     let Some(properties) = schema["properties"].as_object() else { return };
