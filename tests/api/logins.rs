@@ -1,6 +1,5 @@
 //! Logins: who gets a token, and how many tries there are.
 
-
 use serde_json::json;
 
 use super::helpers::{PASSWORD, Reply, TestHub};
