@@ -6,7 +6,7 @@ check:
     cargo clippy --workspace --all-targets -- -D warnings
     cargo test --workspace
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
-    cargo deny --offline check bans licenses sources
+    cargo deny check bans licenses sources
 
 # The whole story on this machine.
 demo:

@@ -166,20 +166,44 @@ impl Group {
 
     async fn commit_sqlite(&mut self, pool: &sqlx::SqlitePool) -> Result<(), StoreError> {
         let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-        self.apply(&mut Conn::Sqlite(&mut transaction)).await?;
+        if self.apply_together(&mut Conn::Sqlite(&mut transaction)).await?.is_none() {
+            transaction.rollback().await?;
+            transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+            self.apply_one_by_one(&mut Conn::Sqlite(&mut transaction)).await?;
+        }
+        self.apply_others(&mut Conn::Sqlite(&mut transaction)).await?;
         Ok(transaction.commit().await?)
     }
 
     async fn commit_postgres(&mut self, pool: &sqlx::PgPool) -> Result<(), StoreError> {
         let mut transaction = pool.begin().await?;
-        self.apply(&mut Conn::Postgres(&mut transaction)).await?;
+        if self.apply_together(&mut Conn::Postgres(&mut transaction)).await?.is_none() {
+            transaction.rollback().await?;
+            transaction = pool.begin().await?;
+            self.apply_one_by_one(&mut Conn::Postgres(&mut transaction)).await?;
+        }
+        self.apply_others(&mut Conn::Postgres(&mut transaction)).await?;
         Ok(transaction.commit().await?)
     }
 
-    async fn apply(&mut self, conn: &mut Conn<'_>) -> Result<(), StoreError> {
-        self.admits.apply(conn, &AdmitRows).await?;
-        self.intents.apply(conn, &IntentRows).await?;
-        self.outcomes.apply(conn, &OutcomeRows).await?;
+    /// Writes each frequent kind by one statement for all. `None` when one of them was refused: then the
+    /// transaction is of no use any more.
+    async fn apply_together(&mut self, conn: &mut Conn<'_>) -> Result<Option<()>, StoreError> {
+        let admitted = self.admits.apply_together(conn, &AdmitRows).await?;
+        let Some(()) = admitted else { return Ok(None) };
+        let intended = self.intents.apply_together(conn, &IntentRows).await?;
+        let Some(()) = intended else { return Ok(None) };
+        self.outcomes.apply_together(conn, &OutcomeRows).await
+    }
+
+    /// Writes each item by itself: one that is refused leaves the others untouched.
+    async fn apply_one_by_one(&mut self, conn: &mut Conn<'_>) -> Result<(), StoreError> {
+        self.admits.apply_one_by_one(conn, &AdmitRows).await?;
+        self.intents.apply_one_by_one(conn, &IntentRows).await?;
+        self.outcomes.apply_one_by_one(conn, &OutcomeRows).await
+    }
+
+    async fn apply_others(&mut self, conn: &mut Conn<'_>) -> Result<(), StoreError> {
         for change in &mut self.others {
             savepoint(conn, Savepoint::Set).await?;
             let is_applied = change.apply(conn).await;
@@ -227,19 +251,30 @@ impl<I, O> Frequent<I, O> {
         self.replies.push(reply);
     }
 
-    async fn apply(&mut self, conn: &mut Conn<'_>, rows: &impl Rows<I, O>) -> Result<(), StoreError> {
+    async fn apply_together(
+        &mut self,
+        conn: &mut Conn<'_>,
+        rows: &impl Rows<I, O>,
+    ) -> Result<Option<()>, StoreError> {
         if self.items.is_empty() {
-            return Ok(());
+            return Ok(Some(()));
         }
-        savepoint(conn, Savepoint::Set).await?;
         match rows.write(conn, &self.items).await {
             Ok(results) => {
                 self.results = results.into_iter().map(Ok).collect();
-                return savepoint(conn, Savepoint::Release).await;
+                Ok(Some(()))
             }
-            Err(error @ StoreError::Unavailable(_)) => return Err(error),
-            Err(_one_of_them) => savepoint(conn, Savepoint::RollBack).await?,
+            Err(error @ StoreError::Unavailable(_)) => Err(error),
+            Err(_one_of_them) => Ok(None),
         }
+    }
+
+    async fn apply_one_by_one(
+        &mut self,
+        conn: &mut Conn<'_>,
+        rows: &impl Rows<I, O>,
+    ) -> Result<(), StoreError> {
+        self.results.clear();
         for item in self.items.chunks(1) {
             savepoint(conn, Savepoint::Set).await?;
             let written = rows.write(conn, item).await.map(|mut results| results.pop());

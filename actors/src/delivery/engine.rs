@@ -19,10 +19,14 @@ use super::lane_run::{Courier, LaneEnd, LaneReport, Run, run_lane};
 use super::rate::Rate;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::kernel::mailbox::Nudge;
+use crate::store::deliveries::Delivery as Row;
+use crate::store::lanes::ReadyLane;
 use crate::store::{StoreError, lanes};
 
 /// Lanes that are read at once.
 const PAGE: usize = 64;
+/// Lanes with so many messages are read whole with the look at what is ready.
+const SMALL_LANE: i64 = 4;
 /// An actor without work for so long ends; the next message starts another.
 const IDLE: Duration = Duration::from_mins(15);
 /// How often an idle actor looks whether it may end.
@@ -84,6 +88,7 @@ pub(crate) struct Delivery<T: Target> {
     /// Lanes that wait for a look-up, and until when.
     deferred: HashMap<String, i64>,
     is_loading: bool,
+    ended_while_loading: HashSet<String>,
     must_look_again: bool,
     is_blocked: bool,
     paused_until: i64,
@@ -94,6 +99,15 @@ pub(crate) struct Delivery<T: Target> {
     last_work_at: i64,
     timer: Option<(i64, SpawnHandle)>,
     draining: Vec<oneshot::Sender<()>>,
+}
+
+/// What one look at the store found.
+struct Ready {
+    lanes: Vec<ReadyLane>,
+    /// Arrivals counted before it.
+    n_arrivals: u64,
+    /// When the next lane becomes ready, if none is now.
+    next_at: Option<i64>,
 }
 
 /// Settings or credentials of the target have changed.
@@ -125,6 +139,7 @@ impl<T: Target> Delivery<T> {
             queue: VecDeque::new(),
             deferred: HashMap::new(),
             is_loading: false,
+            ended_while_loading: HashSet::new(),
             must_look_again: false,
             is_blocked: false,
             paused_until: 0,
@@ -164,20 +179,26 @@ impl<T: Target> Delivery<T> {
             };
             let now_ms = run.now_ms();
             let n_lanes = i64::try_from(limit).unwrap_or(i64::MAX);
-            let ready = lanes::ready(&run.shared.db, target.id(), now_ms, n_lanes).await?;
-            let next_at = lanes::next_ready_at(&run.shared.db, target.id(), now_ms).await?;
-            Ok::<_, StoreError>((equipment, ready, next_at))
+            let n_arrivals = run.arrivals.load(Ordering::Acquire);
+            let lanes = lanes::ready(&run.shared.db, target.id(), now_ms, n_lanes, SMALL_LANE).await?;
+            // While there is work, the end of a lane leads to the next look.
+            let next_at = if lanes.is_empty() {
+                lanes::next_ready_at(&run.shared.db, target.id(), now_ms).await?
+            } else {
+                None
+            };
+            Ok::<_, StoreError>((equipment, Ready { lanes, n_arrivals, next_at }))
         };
         context.spawn(reading.into_actor(self).map(move |read, actor, context| {
             actor.is_loading = false;
             // Somebody asked meanwhile; what was read may be older than what they told of.
             let is_outdated = actor.must_look_again;
             match read {
-                Ok((Some(equipment), ready, next_at)) => {
+                Ok((Some(equipment), ready)) => {
                     actor.take_equipment(equipment);
-                    actor.take_ready(ready, limit, next_at, context);
+                    actor.take_ready(ready, limit, context);
                 }
-                Ok((None, _, _)) => context.stop(),
+                Ok((None, _)) => context.stop(),
                 Err(error) => {
                     tracing::warn!(target_id = actor.target.id(), %error, "ready lanes could not be read");
                     let later = actor.run.now_ms() + 500;
@@ -203,31 +224,32 @@ impl<T: Target> Delivery<T> {
         self.equipment = Some(equipment);
     }
 
-    fn take_ready(
-        &mut self,
-        ready: Vec<String>,
-        limit: usize,
-        next_at: Option<i64>,
-        context: &mut Context<Self>,
-    ) {
+    fn take_ready(&mut self, ready: Ready, limit: usize, context: &mut Context<Self>) {
         let now_ms = self.run.now_ms();
         self.deferred.retain(|_, until| *until > now_ms);
-        let was_full = ready.len() >= limit;
+        let was_full = ready.lanes.len() >= limit;
         let queued: HashSet<String> = self.queue.iter().cloned().collect();
-        for lane in ready {
-            let is_known = self.active.contains(&lane) || queued.contains(&lane);
-            if !is_known && !self.deferred.contains_key(&lane) {
-                self.queue.push_back(lane);
+        let mut pages = HashMap::new();
+        for lane in ready.lanes {
+            let is_known = self.active.contains(&lane.id) || queued.contains(&lane.id);
+            if is_known || self.deferred.contains_key(&lane.id) {
+                continue;
             }
+            // What was read of a lane that was worked on meanwhile is out of date.
+            if !lane.page.is_empty() && !self.ended_while_loading.contains(&lane.id) {
+                pages.insert(lane.id.clone(), lane.page);
+            }
+            self.queue.push_back(lane.id);
         }
+        self.ended_while_loading.clear();
         if was_full {
             self.must_look_again = true;
         }
         let next_deferred = self.deferred.values().copied().min();
-        if let Some(at) = [next_at, next_deferred].into_iter().flatten().min() {
+        if let Some(at) = [ready.next_at, next_deferred].into_iter().flatten().min() {
             self.look_at(at, context);
         }
-        self.dispatch(context);
+        self.dispatch_with(pages, ready.n_arrivals, context);
     }
 
     /// Sets the timer that looks again, unless an earlier one is set.
@@ -248,6 +270,16 @@ impl<T: Target> Delivery<T> {
 
     /// Starts as many lanes as may run at once.
     fn dispatch(&mut self, context: &mut Context<Self>) {
+        self.dispatch_with(HashMap::new(), 0, context);
+    }
+
+    /// The same, with what was just read of some lanes. A lane that does not start now is read again.
+    fn dispatch_with(
+        &mut self,
+        mut pages: HashMap<String, Vec<Row>>,
+        n_arrivals: u64,
+        context: &mut Context<Self>,
+    ) {
         let Some(equipment) = self.equipment.clone() else { return };
         let now_ms = self.run.now_ms();
         if self.is_blocked || self.run.is_stopping.load(Ordering::Acquire) {
@@ -265,8 +297,9 @@ impl<T: Target> Delivery<T> {
             self.active.insert(lane.clone());
             self.last_work_at = now_ms;
             let (run, equipment) = (self.run.clone(), Rc::clone(&equipment));
+            let first = pages.remove(&lane).map(|page| (page, n_arrivals));
             let work = async move {
-                let report = run_lane(run, &equipment.courier, &lane).await;
+                let report = run_lane(run, &equipment.courier, &lane, first).await;
                 (lane, report)
             };
             context.spawn(work.into_actor(self).map(|(lane, report), actor, context| {
@@ -277,6 +310,9 @@ impl<T: Target> Delivery<T> {
 
     fn lane_ended(&mut self, lane: &str, report: LaneReport, context: &mut Context<Self>) {
         self.active.remove(lane);
+        if self.is_loading {
+            self.ended_while_loading.insert(lane.to_owned());
+        }
         self.last_work_at = self.run.now_ms();
         self.judge(&report, context);
         match report.end {

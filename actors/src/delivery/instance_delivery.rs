@@ -4,6 +4,8 @@
 //! and each answer adds to what is known. Before a call that is not idempotent its intent is stored;
 //! after one that may have had its effect, a look-up decides how the walk goes on.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -32,6 +34,8 @@ pub(crate) type InstanceDelivery = Delivery<InstanceTarget>;
 /// How many calls an attempt makes at most: a walk that goes in a circle ends.
 const MAX_STEPS: usize = 64;
 
+/// How many conversations an actor remembers.
+const MAX_REMEMBERED: usize = 512;
 /// After a crash a rate with a period up to this counts as used up.
 const LONGEST_RECOUNT_MS: i64 = 60_000;
 
@@ -82,6 +86,7 @@ impl Target for InstanceTarget {
                 client: instance.client.clone(),
                 instance,
                 gate: gate.clone(),
+                remembered: RefCell::default(),
             },
         }))
     }
@@ -109,6 +114,8 @@ pub(crate) struct InstanceCourier {
     instance: InstanceSettings,
     client: ServiceNow,
     gate: Gate,
+    /// Conversations of late, by account and customer.
+    remembered: RefCell<HashMap<(String, String), Conversation>>,
 }
 
 impl Courier for InstanceCourier {
@@ -117,7 +124,12 @@ impl Courier for InstanceCourier {
         else {
             return Outcome::Failed(Box::new(erased(run.now_ms())));
         };
-        let stored = conversations::get(&run.shared.db, &delivery.account_id, &delivery.customer_id).await;
+        let key = (delivery.account_id.clone(), delivery.customer_id.clone());
+        let remembered = self.remembered.borrow_mut().remove(&key);
+        let stored = match remembered {
+            Some(conversation) => Ok(Some(conversation)),
+            None => conversations::get(&run.shared.db, &key.0, &key.1).await,
+        };
         let conversation = match stored {
             Ok(conversation) => conversation,
             Err(error) => {
@@ -128,7 +140,9 @@ impl Courier for InstanceCourier {
             }
         };
         let mut walk = Walk::begin(self, run, delivery, message, conversation);
-        match walk.go().await {
+        let went = walk.go().await;
+        self.remember(key, walk.conversation.clone());
+        match went {
             Ok(()) => Outcome::Delivered(Box::new(walk.arrived())),
             Err(Halt::NotYet(until)) => Outcome::NotYet(until),
             Err(Halt::Failed(failure)) => Outcome::Failed(Box::new(Failed {
@@ -138,6 +152,17 @@ impl Courier for InstanceCourier {
                 conversation: Some(walk.conversation),
             })),
         }
+    }
+}
+
+impl InstanceCourier {
+    /// Keeps what is known of a conversation for its next message. Nobody else writes it.
+    fn remember(&self, key: (String, String), conversation: Conversation) {
+        let mut remembered = self.remembered.borrow_mut();
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(key, conversation);
     }
 }
 

@@ -172,18 +172,31 @@ pub(crate) fn store_failure(detail: &str) -> Failure {
 }
 
 /// Delivers what is pending in a lane, in order, until it is empty or must wait.
-pub(crate) async fn run_lane(run: Run, courier: &impl Courier, lane_id: &str) -> LaneReport {
+///
+/// `first` is what was pending in it a moment ago, if it was read already, and how many arrivals were
+/// counted before that.
+pub(crate) async fn run_lane(
+    run: Run,
+    courier: &impl Courier,
+    lane_id: &str,
+    mut first: Option<(Vec<Delivery>, u64)>,
+) -> LaneReport {
     let mut report =
         LaneReport { end: LaneEnd::Left, n_delivered: 0, unreachable: None, was_answered: false };
     loop {
-        let n_arrivals = run.arrivals.load(Ordering::Acquire);
-        let page = match deliveries::of_lane(&run.shared.db, lane_id, PAGE).await {
-            Ok(page) => page,
-            Err(error) => {
-                tracing::warn!(%error, "pending deliveries could not be read; trying again");
-                let pause_ms = i64::try_from(STORE_PAUSE.as_millis()).unwrap_or_default();
-                report.end = LaneEnd::Deferred(run.now_ms() + pause_ms);
-                return report;
+        let (page, n_arrivals) = match first.take() {
+            Some(first) => first,
+            None => {
+                let n_arrivals = run.arrivals.load(Ordering::Acquire);
+                match deliveries::of_lane(&run.shared.db, lane_id, PAGE).await {
+                    Ok(page) => (page, n_arrivals),
+                    Err(error) => {
+                        tracing::warn!(%error, "pending deliveries could not be read; trying again");
+                        let pause_ms = i64::try_from(STORE_PAUSE.as_millis()).unwrap_or_default();
+                        report.end = LaneEnd::Deferred(run.now_ms() + pause_ms);
+                        return report;
+                    }
+                }
             }
         };
         let is_last_page = page.len() < usize::try_from(PAGE).unwrap_or_default();

@@ -1,13 +1,17 @@
 //! Lanes: what may be worked on now, and the two writes of every attempt.
 
 use serde::Serialize;
+use sqlx::{FromRow, Row};
 
 use super::conversations::{self, Conversation};
-use super::deliveries::to_json;
+use super::deliveries::{Delivery, to_json};
 use super::{Conn, Db, StoreError};
 
 statements! {
-    READY = "SELECT id FROM lanes WHERE target_id = $1 AND ready_at <= $2 ORDER BY ready_at LIMIT $3";
+    READY = "SELECT l.id AS ready_lane, d.id, d.direction, d.kind, d.status, d.user_id, d.account_id, d.instance_id, d.customer_id, d.lane_id, d.source_id, d.fingerprint, d.order_key, d.payload, d.journal, d.begun_at, d.attempts, d.next_attempt_at, d.deadline_at, d.error_class, d.error_detail, d.message_id, d.case_sys_id, d.case_number, d.created_at, d.delivered_at
+        FROM (SELECT id, n_pending, ready_at FROM lanes WHERE target_id = $1 AND ready_at <= $2 ORDER BY ready_at LIMIT $3) AS l
+        LEFT JOIN deliveries AS d ON l.n_pending <= $4 AND d.lane_id = l.id AND d.status IN ('queued', 'sending', 'retrying', 'blocked')
+        ORDER BY l.ready_at, l.id, CASE WHEN d.begun_at IS NULL THEN 1 ELSE 0 END, d.order_key, d.id";
     INTERRUPTED = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM lanes JOIN deliveries ON deliveries.lane_id = lanes.id WHERE lanes.target_id = $1 AND lanes.ready_at IS NOT NULL AND deliveries.status = 'sending' LIMIT 1) AS found";
     NEXT_READY = "SELECT MIN(ready_at) FROM lanes WHERE target_id = $1 AND ready_at > $2";
     READY_TARGETS = "SELECT DISTINCT direction, target_id FROM lanes WHERE ready_at <= $1";
@@ -101,19 +105,44 @@ pub(crate) async fn settle(conn: &mut Conn<'_>, settles: &[Settle]) -> Result<()
     conversations::save(conn, &seen).await
 }
 
-/// Ids of the lanes of an instance or account that may be worked on now, the longest waiting first.
+/// A lane that may be worked on now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReadyLane {
+    pub(crate) id: String,
+    /// All that is pending in it, in the order in which it goes; empty when that is more than was asked for.
+    pub(crate) page: Vec<Delivery>,
+}
+
+/// The lanes of an instance or account that may be worked on now, the longest waiting first, with what is
+/// pending in those that hold at most `page` deliveries.
 pub(crate) async fn ready(
     db: &Db,
     target_id: &str,
     now_ms: i64,
     limit: i64,
-) -> Result<Vec<String>, StoreError> {
-    Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(READY))
-        .bind(target_id)
-        .bind(now_ms)
-        .bind(limit)
-        .fetch_all(pool)
-        .await)?)
+    page: i64,
+) -> Result<Vec<ReadyLane>, StoreError> {
+    on_db!(db, |pool, sql| {
+        let rows = sqlx::query(sql(READY))
+            .bind(target_id)
+            .bind(now_ms)
+            .bind(limit)
+            .bind(page)
+            .fetch_all(pool)
+            .await?;
+        let mut lanes: Vec<ReadyLane> = Vec::new();
+        for row in rows {
+            let id: String = row.try_get("ready_lane")?;
+            if lanes.last().is_none_or(|lane| lane.id != id) {
+                lanes.push(ReadyLane { id, page: Vec::new() });
+            }
+            let holds_delivery = row.try_get::<Option<String>, _>("id")?.is_some();
+            if let (true, Some(lane)) = (holds_delivery, lanes.last_mut()) {
+                lane.page.push(Delivery::from_row(&row)?);
+            }
+        }
+        Ok(lanes)
+    })
 }
 
 /// Whether a call to the target was under way when the process that made it died.

@@ -102,18 +102,41 @@ async fn a_lane_goes_as_written_but_what_has_begun_goes_first() {
     .await;
 }
 
+pub(crate) async fn ready_of(db: &Db, target_id: &str, now_ms: i64) -> Vec<String> {
+    let lanes = ready(db, target_id, now_ms, 9, 4).await.expect("lanes");
+    lanes.into_iter().map(|lane| lane.id).collect()
+}
+
+async fn ready_ids(db: &Db, now_ms: i64) -> Vec<String> {
+    ready_of(db, "i1", now_ms).await
+}
+
+#[tokio::test]
+async fn ready_lanes_come_with_what_is_pending_unless_it_is_much() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        admit_all(&db, &[vec![new("7", "12"), new("7", "9")]]).await;
+        admit_all(&db, &[vec![new("8", "1"), new("8", "2"), new("8", "3")]]).await;
+        let lanes = ready(&db, "i1", 100, 9, 2).await.expect("lanes");
+        let pages: Vec<Vec<&str>> =
+            lanes.iter().map(|lane| lane.page.iter().map(|row| row.id.as_str()).collect()).collect();
+        assert_eq!(pages, [vec!["d9", "d12"], vec![]]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_lane_is_ready_while_anything_is_pending_in_it() {
     on_every_database(|db| async move {
         furnish(&db).await;
         admit_all(&db, &[vec![new("7", "1"), new("7", "2")]]).await;
         let lane = Direction::ToServicenow.lane_id("a1", "7");
-        assert_eq!(ready(&db, "i1", 100, 9).await, Ok(vec![lane.clone()]));
-        assert_eq!(ready(&db, "i1", 99, 9).await, Ok(vec![]));
+        assert_eq!(ready_ids(&db, 100).await, [lane.clone()]);
+        assert_eq!(ready_ids(&db, 99).await, Vec::<String>::new());
 
         let retry = ended("d1", &lane, "retrying", 0, 500);
         in_transaction!(&db, |conn| settle(conn, &[retry]).await.expect("an outcome is stored"));
-        assert_eq!(ready(&db, "i1", 499, 9).await, Ok(vec![]));
+        assert_eq!(ready_ids(&db, 499).await, Vec::<String>::new());
         assert_eq!(next_ready_at(&db, "i1", 499).await, Ok(Some(500)));
 
         // A newcomer does not shorten the pause of the lane.
@@ -121,11 +144,11 @@ async fn a_lane_is_ready_while_anything_is_pending_in_it() {
         assert_eq!(next_ready_at(&db, "i1", 499).await, Ok(Some(500)));
 
         for (id, status) in [("d1", "delivered"), ("d2", "dead"), ("d3", "delivered")] {
-            assert_eq!(ready(&db, "i1", 600, 9).await, Ok(vec![lane.clone()]), "before {id}");
+            assert_eq!(ready_ids(&db, 600).await, [lane.clone()], "before {id}");
             let settled = ended(id, &lane, status, 1, 600);
             in_transaction!(&db, |conn| settle(conn, &[settled]).await.expect("an outcome is stored"));
         }
-        assert_eq!(ready(&db, "i1", i64::MAX, 9).await, Ok(vec![]));
+        assert_eq!(ready_ids(&db, i64::MAX).await, Vec::<String>::new());
         assert_eq!(next_ready_at(&db, "i1", 0).await, Ok(None));
     })
     .await;

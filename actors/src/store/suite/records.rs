@@ -1,10 +1,11 @@
 //! What records and replay promise.
 
 use super::deliveries::furnish;
+use super::deliveries::ready_of;
 use super::*;
 use crate::domain::record::{DeliveryStatus, RecordFilter};
 use crate::store::deliveries::{Direction, NewDelivery, admit, by_id, of_lane};
-use crate::store::lanes::{Settle, ready, settle};
+use crate::store::lanes::{Settle, settle};
 use crate::store::records::{Revive, attempts, count, count_dead, dead, page};
 use crate::writer::Change;
 
@@ -107,7 +108,7 @@ async fn a_dead_letter_goes_back_into_its_lane_with_its_journal() {
             accept(&db, n).await;
             end(&db, n, "dead").await;
         }
-        assert!(ready(&db, "i1", i64::MAX, 9).await.expect("lanes").is_empty());
+        assert!(ready_of(&db, "i1", i64::MAX).await.is_empty());
         let filter = RecordFilter::default();
         assert_eq!(count_dead(&db, Some("u1"), &filter).await, Ok(2));
         assert_eq!(dead(&db, None, &filter, "d1", 9).await, Ok(vec!["d2".to_owned()]));
@@ -121,7 +122,7 @@ async fn a_dead_letter_goes_back_into_its_lane_with_its_journal() {
         assert_eq!(row.journal.as_deref(), Some("{\"step\":1}"));
         assert_eq!(row.begun_at, Some(200));
         let lane = message(1).lane_id;
-        assert_eq!(ready(&db, "i1", 2000, 9).await, Ok(vec![lane.clone()]));
+        assert_eq!(ready_of(&db, "i1", 2000).await, [lane.clone()]);
         assert_eq!(of_lane(&db, &lane, 9).await.expect("rows").len(), 1);
         let past = attempts(&db, "d1").await.expect("attempts");
         assert_eq!(past.len(), 1);
@@ -129,7 +130,7 @@ async fn a_dead_letter_goes_back_into_its_lane_with_its_journal() {
 
         // It counts as pending once: ending it empties the lane.
         end(&db, 1, "delivered").await;
-        assert!(ready(&db, "i1", i64::MAX, 9).await.expect("lanes").is_empty());
+        assert!(ready_of(&db, "i1", i64::MAX).await.is_empty());
         assert_eq!(attempts(&db, "d1").await.expect("attempts").len(), 2);
     })
     .await;

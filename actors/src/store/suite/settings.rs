@@ -1,13 +1,14 @@
 //! What instances, accounts and their routing promise.
 
 use super::deliveries::furnish;
+use super::deliveries::ready_of;
 use super::*;
 use crate::store::accounts::{
     AccountColumns, DeleteAccount, InsertAccount, Move, Touch, TouchAccounts, UpdateAccount,
 };
 use crate::store::deliveries::{Delivery, Direction, NewDelivery, admit, by_id};
 use crate::store::instances::{DeleteInstance, InsertInstance, InstanceColumns, UpdateInstance, counts};
-use crate::store::lanes::{Settle, ready, settle};
+use crate::store::lanes::{Settle, settle};
 use crate::writer::Change;
 
 async fn apply<C: Change>(db: &Db, change: C) -> Result<C::Output, StoreError> {
@@ -101,7 +102,7 @@ async fn stored(db: &Db, id: &str) -> Delivery {
 }
 
 async fn lanes_of(db: &Db, target: &str) -> usize {
-    ready(db, target, i64::MAX, 9).await.expect("lanes").len()
+    ready_of(db, target, i64::MAX).await.len()
 }
 
 #[tokio::test]
@@ -158,7 +159,7 @@ async fn new_credentials_let_what_was_blocked_go_on_at_once() {
             success_at: None,
         };
         apply(&db, status).await.expect("a status is stored");
-        assert_eq!(ready(&db, "i1", 300, 9).await, Ok(vec![]));
+        assert_eq!(ready_of(&db, "i1", 300).await, Vec::<String>::new());
         assert_eq!(counts(&db, "i1").await, Ok((2, 0)));
 
         let update = UpdateInstance {
@@ -172,7 +173,7 @@ async fn new_credentials_let_what_was_blocked_go_on_at_once() {
         assert_eq!(apply(&db, update).await, Ok(true));
         let row = instances::by_id(&db, "i1").await.expect("an answer").expect("a row");
         assert_eq!((row.status.as_str(), row.paused_until), ("unchecked", None));
-        assert_eq!(ready(&db, "i1", 300, 9).await.expect("lanes").len(), 1);
+        assert_eq!(ready_of(&db, "i1", 300).await.len(), 1);
         let first = stored(&db, "d1").await;
         assert_eq!((first.status.as_str(), first.next_attempt_at), ("queued", Some(300)));
         assert_eq!((first.deadline_at, first.attempts), (9000, 3));
