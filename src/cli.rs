@@ -8,11 +8,15 @@ mod createsuperuser;
 mod deliveries;
 pub mod demo;
 mod dispatch;
+mod doctor;
 mod migrate;
+mod openapi;
 pub mod output;
 pub mod sandbox;
 mod serve;
+mod subscriptions;
 mod token;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -187,15 +191,6 @@ pub enum Webhooks {
         /// The webhook's id at X
         id: String,
     },
-    /// Have X send the events of a period again; those already known are dropped
-    Replay {
-        /// From when: 2026-08-01T12:00:00Z, "2026-08-01 12:00" or 2026-08-01 (UTC)
-        #[arg(long, value_name = "TIME", value_parser = parse_time)]
-        from: DateTime<Utc>,
-        /// Until when
-        #[arg(long, value_name = "TIME", value_parser = parse_time)]
-        to: DateTime<Utc>,
-    },
 }
 
 /// `casewire subscriptions …`
@@ -209,12 +204,12 @@ pub enum Subscriptions {
     },
     /// Have X send the events of a linked account
     Add {
-        /// The account: its id at X or its @name
+        /// The account: its id here, its id at X or its @name
         account: String,
     },
     /// Have X send no more events of a linked account
     Remove {
-        /// The account: its id at X or its @name
+        /// The account: its id here, its id at X or its @name
         account: String,
     },
 }
@@ -369,7 +364,6 @@ mod tests {
             "casewire webhooks list --output table",
             "casewire webhooks validate 1146654567674912769",
             "casewire webhooks delete 1146654567674912769",
-            "casewire webhooks replay --from 2026-08-01 --to 2026-08-01T12:00:00+02:00",
             "casewire subscriptions list",
             "casewire subscriptions add @support",
             "casewire subscriptions remove 2244994945",
@@ -395,7 +389,6 @@ mod tests {
             "casewire token create",
             "casewire token revoke 12",
             "casewire webhooks register --url nowhere",
-            "casewire webhooks replay --from yesterday --to 2026-08-01",
             "casewire deliveries list --status lost",
             "casewire deliveries list --output xml",
             "casewire deliveries replay",

@@ -15,6 +15,7 @@ mod frame;
 mod header;
 mod instances;
 pub(crate) mod negotiate;
+pub(crate) mod openapi;
 pub(crate) mod ops;
 mod options;
 pub(crate) mod problem;
@@ -49,6 +50,12 @@ pub(crate) struct AppState {
 macro_rules! public {
     ($handler:path) => {
         Endpoint::Public(|request| Box::pin($handler(request)))
+    };
+}
+
+macro_rules! page {
+    ($handler:path) => {
+        Endpoint::Page(|request| Box::pin($handler(request)))
     };
 }
 
@@ -214,6 +221,18 @@ static ROUTES: &[Resource] = &[
         path: "/api/deliveries/{id}/replay/",
         name: "Delivery Replay",
         methods: &[(Verb::Post, user!(deliveries::replay))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/schema/",
+        name: "Schema",
+        methods: &[(Verb::Get, public!(openapi::schema))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/docs/",
+        name: "Docs",
+        methods: &[(Verb::Get, page!(openapi::docs))],
         metadata: Metadata::Plain,
     },
 ];

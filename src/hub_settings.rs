@@ -63,6 +63,7 @@ fn traffic_settings(settings: &Settings) -> Result<TrafficSettings, Unusable> {
         connect_timeout: servicenow.connect_timeout,
         x_api_url: twitter.api_url.url().clone(),
         x_timeout: twitter.timeout,
+        webhook_url: settings.server.public_url.as_ref().map(|base| base.at("/api/activity/")),
         consumer_key: twitter.consumer_key.clone(),
         consumer_secret: twitter.consumer_secret.clone(),
         bearer_token: twitter.bearer_token.clone(),

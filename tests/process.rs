@@ -2,4 +2,5 @@
 
 mod chaos;
 mod hub;
+mod operators;
 mod samples;

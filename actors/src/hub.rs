@@ -17,7 +17,7 @@ use crate::kernel::{Mailbox, Registry, Sources, Terms, start};
 use crate::metrics::Metrics;
 use crate::net::ClientError;
 use crate::outbox::Outbox;
-use crate::pulse::{self, Check, Checks};
+use crate::pulse::{self, Checks};
 use crate::records::Records;
 use crate::store::{Db, SchemaState, StoreError};
 use crate::token_store::{Company, Tokens};
@@ -171,7 +171,7 @@ impl Hub {
 
     /// Whether this process can accept.
     pub async fn checks(&self) -> Checks {
-        pulse::check(&self.shared, Check::Unknown).await
+        pulse::check(&self.shared, self.traffic.sight.check()).await
     }
 
     /// All metrics in the Prometheus text format.

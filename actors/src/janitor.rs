@@ -13,7 +13,7 @@ use crate::store::retention;
 use crate::writer::{Apply, WriteError, Writer};
 
 /// How often it looks.
-const EVERY: Duration = Duration::from_secs(10 * 60);
+const EVERY: Duration = Duration::from_mins(10);
 /// A first look soon after the start, when the rush of the start is over.
 const FIRST: Duration = Duration::from_secs(30);
 

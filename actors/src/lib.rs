@@ -12,6 +12,7 @@ pub mod accounts;
 pub mod classify;
 pub mod delivery;
 pub mod directory;
+pub mod doctor;
 pub mod domain;
 pub mod hub;
 pub mod intake;
@@ -26,6 +27,7 @@ pub mod records;
 pub mod routes;
 pub mod servicenow;
 pub mod token_store;
+pub mod webhooks;
 mod writer;
 pub mod x;
 

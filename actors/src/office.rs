@@ -11,6 +11,7 @@ use crate::kernel::{Mailbox, Sources};
 use crate::records::{Archive, Records, start_records};
 use crate::store::Db;
 use crate::token_store::{Company, Tokens};
+use crate::webhooks::Webhooks;
 
 /// The office.
 pub struct Office {
@@ -18,6 +19,7 @@ pub struct Office {
     tokens: Tokens,
     accounts: Mailbox<Accounts>,
     records: Mailbox<Records>,
+    webhooks: Webhooks,
 }
 
 impl Office {
@@ -31,7 +33,8 @@ impl Office {
         // A running hub sees by itself, within a second, what a command put back.
         let archive = Archive { shared: shared.clone(), retry_for_ms, on_changed: Arc::new(|_| ()) };
         let records = start_records(archive);
-        Ok(Self { shared, tokens, accounts, records })
+        let webhooks = Webhooks::new(&shared, &settings.traffic)?;
+        Ok(Self { shared, tokens, accounts, records, webhooks })
     }
 
     /// Users.
@@ -47,6 +50,11 @@ impl Office {
     /// Records of deliveries.
     pub fn records(&self) -> &Mailbox<Records> {
         &self.records
+    }
+
+    /// The webhook at X, and the subscriptions of the accounts.
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
     }
 
     /// Closes the store.

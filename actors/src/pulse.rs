@@ -13,7 +13,7 @@ use crate::writer::Flush;
 /// How long a check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Kinds of actors, so that every series exists from the start.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "writer",
     "token_store",
     "accounts",
@@ -23,6 +23,7 @@ const KINDS: [&str; 11] = [
     "outbox",
     "sweeper",
     "janitor",
+    "webhook_watch",
     "instance_delivery",
     "account_delivery",
 ];
@@ -99,7 +100,8 @@ async fn ping(db: &Db) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn oldest_due(db: &Db) -> Result<Option<i64>, StoreError> {
+/// When the first delivery could have been tried that waits.
+pub(crate) async fn oldest_due(db: &Db) -> Result<Option<i64>, StoreError> {
     Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(OLDEST_DUE)).fetch_one(pool).await)?)
 }
 

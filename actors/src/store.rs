@@ -101,7 +101,7 @@ pub(crate) enum Conn<'c> {
 
 /// How the schema stands against this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SchemaState {
+pub(crate) enum SchemaState {
     /// All migrations are applied.
     Current,
     /// So many are missing.

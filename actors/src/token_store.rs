@@ -9,6 +9,8 @@
 //! [`POLL_EVERY`] and believes its memory for a [`LEASE`] after such a look. Who ends a token while
 //! others may hold it in memory waits for [`REACH`] before it says so.
 
+mod check;
+mod messages;
 mod sessions;
 
 use std::sync::Arc;
@@ -16,11 +18,16 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
+pub use self::check::Tokens;
+pub(crate) use self::messages::ForgetUser;
+use self::messages::{CheckToken, NoteUses};
+pub use self::messages::{
+    Grant, IssueToken, Lifetime, ListTokens, ReplaceApiKey, RevokeAll, RevokeToken, TokenError,
+};
 use self::sessions::Sessions;
 use crate::domain::token::{Digest, NewToken, Session, TokenInfo, TokenKind, write_token};
 use crate::domain::token_policy::TokenPolicy;
 use crate::hub::Shared;
-use crate::kernel::{AskError, Mailbox, Sources};
 use crate::store::tokens::{self, Issued, TokenRow};
 use crate::store::{StoreError, marks};
 use crate::writer::{Apply, Change, WriteError};
@@ -33,121 +40,6 @@ const NOTE_EVERY: Duration = Duration::from_secs(30);
 /// How often expired tokens are deleted.
 const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
-// Messages
-
-/// Recognises a token. HTTP uses [`Tokens::check`], which asks only for what is not in memory.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Option<Arc<Session>>, StoreError>")]
-pub(crate) struct CheckToken(pub(crate) Digest);
-
-/// Issues a token.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<NewToken, TokenError>")]
-pub struct IssueToken {
-    /// Whose it will be.
-    pub user_id: String,
-    /// What the owner calls it; may be empty.
-    pub name: String,
-    /// On whose word.
-    pub grant: Grant,
-}
-
-/// Why a token may be issued.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Grant {
-    /// A login: within the limit, and only while this is the hash of the password.
-    Login {
-        /// See [`LoggedIn`](crate::accounts::LoggedIn).
-        password_hash: String,
-    },
-    /// The operator's command, which the limit does not bind.
-    Operator(Lifetime),
-}
-
-/// How long a token lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lifetime {
-    /// As the settings say.
-    Usual,
-    /// Until it is revoked.
-    Endless,
-}
-
-/// Issues a user's API key in place of the earlier one.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<NewToken, TokenError>")]
-pub struct ReplaceApiKey {
-    /// Whose.
-    pub user_id: String,
-}
-
-/// Ends a token. `false` when there is no such token.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<bool, TokenError>")]
-pub struct RevokeToken {
-    /// Which.
-    pub token_id: String,
-    /// Whose it must be; anyone's when `None`.
-    pub user_id: Option<String>,
-}
-
-/// Ends all tokens of a user but the API key.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(), TokenError>")]
-pub struct RevokeAll {
-    /// Whose.
-    pub user_id: String,
-}
-
-/// Lists the live tokens of a user, oldest first.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Vec<TokenInfo>, TokenError>")]
-pub struct ListTokens {
-    /// Whose.
-    pub user_id: String,
-}
-
-/// Forgets what is known of a user who was changed; the change moved the mark there.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct ForgetUser {
-    pub(crate) user_id: String,
-    pub(crate) mark: i64,
-}
-
-/// Writes down when tokens were last used; answers when that is on disk.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(), WriteError>")]
-pub(crate) struct NoteUses;
-
-// Errors
-
-/// Why the token store did not do it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// The user has as many live tokens as allowed.
-    #[error("the user has as many live tokens as allowed; revoke one first")]
-    LimitReached,
-    /// There is no such user any more, or the password changed since it was verified.
-    #[error("the user is gone, or the password changed meanwhile")]
-    Stale,
-    /// It could not be read or written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-}
-
-impl From<AskError> for TokenError {
-    fn from(error: AskError) -> Self {
-        Self::Write(error.into())
-    }
-}
-
-impl From<StoreError> for TokenError {
-    fn from(error: StoreError) -> Self {
-        Self::Write(error.into())
-    }
-}
-
 // State
 
 /// Who else may hold sessions in memory.
@@ -157,57 +49,6 @@ pub(crate) enum Company {
     Alone,
     /// Other replicas, or the serving process beside a command.
     Others,
-}
-
-/// The way to the token store. Clones lead to the same.
-#[derive(Clone)]
-pub struct Tokens {
-    sessions: Arc<Sessions>,
-    mailbox: Mailbox<TokenStore>,
-    sources: Sources,
-}
-
-impl Tokens {
-    /// Starts the token store.
-    pub(crate) fn start(shared: &Shared, policy: TokenPolicy, company: Company) -> Self {
-        let sessions = Arc::new(Sessions::default());
-        let store = TokenStore {
-            shared: shared.clone(),
-            policy,
-            company,
-            sessions: Arc::clone(&sessions),
-            generation: 0,
-            seen_mark: None,
-            is_polling: false,
-        };
-        let terms = Shared::front_terms("token_store", 4096);
-        let mailbox = crate::kernel::start(&shared.front, &shared.registry, terms, move |_| store);
-        Self { sessions, mailbox, sources: shared.sources.clone() }
-    }
-
-    /// The session of a token; `None` for one that is unknown, expired or ended. What is in memory costs
-    /// neither a message nor a lock.
-    pub async fn check(&self, token: &str) -> Result<Option<Arc<Session>>, WriteError> {
-        let Some(digest) = Digest::of(token) else { return Ok(None) };
-        if let Some(session) = self.sessions.get(&digest, self.sources.now_ms()) {
-            return Ok(Some(session));
-        }
-        Ok(self.mailbox.ask(CheckToken(digest)).await??)
-    }
-
-    /// Writes down when tokens were last used, before the end.
-    pub(crate) async fn note_uses(&self) {
-        match self.mailbox.ask(NoteUses).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the last uses of tokens were not written"),
-            Err(error) => tracing::warn!(%error, "the last uses of tokens were not written"),
-        }
-    }
-
-    /// The actor, for everything else.
-    pub fn mailbox(&self) -> &Mailbox<TokenStore> {
-        &self.mailbox
-    }
 }
 
 /// The actor.

@@ -83,8 +83,8 @@ pub(crate) struct Writer {
 
 enum Request {
     Admit(Vec<NewDelivery>, oneshot::Sender<Result<Vec<Admission>, StoreError>>),
-    Intent(Begin, oneshot::Sender<Result<(), StoreError>>),
-    Outcome(Settle, oneshot::Sender<Result<(), StoreError>>),
+    Intent(Box<Begin>, oneshot::Sender<Result<(), StoreError>>),
+    Outcome(Box<Settle>, oneshot::Sender<Result<(), StoreError>>),
     Other(Box<dyn PendingChange>),
     Flush(oneshot::Sender<Result<(), StoreError>>),
 }
@@ -155,8 +155,8 @@ impl Group {
             group.n_requests += 1.0;
             match request {
                 Request::Admit(rows, reply) => group.admits.push(rows, reply),
-                Request::Intent(begin, reply) => group.intents.push(begin, reply),
-                Request::Outcome(settle, reply) => group.outcomes.push(settle, reply),
+                Request::Intent(begin, reply) => group.intents.push(*begin, reply),
+                Request::Outcome(settle, reply) => group.outcomes.push(*settle, reply),
                 Request::Other(change) => group.others.push(change),
                 Request::Flush(reply) => group.flushes.push(reply),
             }
@@ -384,7 +384,7 @@ impl Handler<RecordIntent> for Writer {
     type Result = ResponseFuture<Result<(), StoreError>>;
 
     fn handle(&mut self, RecordIntent(begin): RecordIntent, context: &mut Context<Self>) -> Self::Result {
-        self.enqueue(context, |reply| Request::Intent(begin, reply))
+        self.enqueue(context, |reply| Request::Intent(Box::new(begin), reply))
     }
 }
 
@@ -392,7 +392,7 @@ impl Handler<RecordOutcome> for Writer {
     type Result = ResponseFuture<Result<(), StoreError>>;
 
     fn handle(&mut self, RecordOutcome(settle): RecordOutcome, context: &mut Context<Self>) -> Self::Result {
-        self.enqueue(context, |reply| Request::Outcome(settle, reply))
+        self.enqueue(context, |reply| Request::Outcome(Box::new(settle), reply))
     }
 }
 

@@ -12,7 +12,7 @@ mod matching;
 pub mod oauth1;
 pub mod signature;
 #[cfg(test)]
-mod stub;
+pub(crate) mod stub;
 pub mod webhooks;
 
 pub use client::{AccountCredentials, Profile, Search, Sent, Stamp, XApp, XClient};

@@ -48,6 +48,12 @@ impl ApiClient {
         Self { base: base.trim_end_matches('/').to_owned(), ..self.clone() }
     }
 
+    /// The same caller without a token.
+    #[must_use]
+    pub fn without_token(&self) -> Self {
+        Self { token: None, ..self.clone() }
+    }
+
     /// `GET`. Gives the status and the body.
     pub async fn get(&self, path: &str) -> Result<(u16, Value), CallError> {
         self.call(Method::GET, path, None).await

@@ -11,8 +11,6 @@
 //! What is not simulated is listed on the `GET /` page of each side. The same views that tests take in process
 //! are served as JSON below `/_sandbox/`.
 
-#![expect(clippy::doc_markdown, reason = "ServiceNow is a name, not code")]
-
 mod calls;
 mod client;
 mod clock;

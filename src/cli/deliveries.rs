@@ -132,7 +132,10 @@ async fn replay_each(office: &Office, replay: &Replay) -> Result<()> {
             }
         }
     }
-    if n_refused > 0 { bail!("{n_refused} of {} were not replayed", replay.ids.len()) } else { Ok(()) }
+    if n_refused > 0 {
+        bail!("{n_refused} of {} were not replayed", replay.ids.len());
+    }
+    Ok(())
 }
 
 type Told = Result<String, casewire_actors::records::RecordsError>;

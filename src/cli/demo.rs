@@ -123,7 +123,7 @@ impl Story {
             "admin_user": "casewire",
             "admin_password": "sandbox",
         });
-        expect(201, hub.post("/api/servicenow-details/", &instance).await?, "the instance")?;
+        expect(201, &hub.post("/api/servicenow-details/", &instance).await?, "the instance")?;
         step("They connect a ServiceNow instance", self.instance.url());
 
         self.x.add_account(self.account.clone());
@@ -133,7 +133,7 @@ impl Story {
             "access_token": self.account.access_token,
             "access_token_secret": self.account.access_token_secret,
         });
-        expect(201, hub.post("/api/twitter-details/", &account).await?, "the X account")?;
+        expect(201, &hub.post("/api/twitter-details/", &account).await?, "the X account")?;
         step("They link an X account", "@AcmeCare; its webhook will be");
         println!("      {base}/api/activity/");
         Ok(())
@@ -256,7 +256,7 @@ fn reached(case: &CaseView) {
     }
 }
 
-fn expect(status: u16, answer: (u16, Value), what: &str) -> Result<()> {
+fn expect(status: u16, answer: &(u16, Value), what: &str) -> Result<()> {
     ensure!(answer.0 == status, "{what} was refused: {} {}", answer.0, answer.1);
     Ok(())
 }

@@ -6,9 +6,13 @@ use anyhow::Context as _;
 use casewire_actors::hub::Migrate;
 use casewire_actors::kernel::Sources;
 use casewire_actors::office::Office;
+use casewire_actors::webhooks::WebhooksError;
 use clap::CommandFactory as _;
 
-use super::{Cli, Command, createsuperuser, deliveries, demo, migrate, sandbox, serve, token};
+use super::{
+    Cli, Command, createsuperuser, deliveries, demo, doctor, migrate, openapi, sandbox, serve, subscriptions,
+    token, webhooks,
+};
 use crate::hub_settings::{Unusable, hub_settings};
 use crate::settings::Settings;
 use crate::telemetry;
@@ -38,10 +42,15 @@ pub fn run(cli: Cli) -> ExitCode {
     match actix_web::rt::System::new().block_on(run_command(&settings, cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let is_misuse = error.chain().any(|cause| cause.is::<Unusable>());
-            complain(&format_args!("{error:#}"), if is_misuse { WRONG_SETTINGS } else { FAILED })
+            let code = if error.chain().any(is_misuse) { WRONG_SETTINGS } else { FAILED };
+            complain(&format_args!("{error:#}"), code)
         }
     }
+}
+
+/// Whether settings or the command line are to be mended, rather than something out there.
+fn is_misuse(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<Unusable>() || cause.downcast_ref().is_some_and(WebhooksError::is_misuse)
 }
 
 fn complain(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
@@ -62,7 +71,10 @@ async fn run_command(settings: &Settings, command: Command) -> anyhow::Result<()
         Command::Serve(asked) => serve::run(settings, &asked).await,
         Command::Deliveries(command) => deliveries::run(settings, command).await,
         Command::Token(command) => token::run(settings, &command).await,
-        _ => anyhow::bail!("this command is not there yet"),
+        Command::Openapi => openapi::run(),
+        Command::Doctor => doctor::run(settings).await,
+        Command::Webhooks(command) => webhooks::run(settings, &command).await,
+        Command::Subscriptions(command) => subscriptions::run(settings, &command).await,
     }
 }
 

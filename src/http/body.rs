@@ -21,7 +21,7 @@ const SURROGATE_SHIFT: u32 = 0x0010_2000;
 
 /// A body that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
+pub(crate) enum BodyError {
     /// Nothing here reads that kind: 415.
     #[error("Unsupported media type \"{content_type}\" in request.")]
     Unsupported {
@@ -39,8 +39,9 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    /// The HTTP status; the `detail` is the error's text.
-    pub fn status(&self) -> u16 {
+    /// The HTTP status that belongs to it.
+    #[cfg(test)]
+    fn status(&self) -> u16 {
         match self {
             Self::Unsupported { .. } => 415,
             Self::Malformed { .. } => 400,
@@ -50,7 +51,7 @@ impl BodyError {
 
 /// A body that could be read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Body {
+pub(crate) struct Body {
     value: Value,
     is_form: bool,
     has_lone_surrogates: bool,
@@ -59,7 +60,7 @@ pub struct Body {
 impl Body {
     /// Reads a whole body, whose size the caller has bounded. An empty one is an empty object,
     /// whatever its kind.
-    pub fn parse(content_type: Option<&[u8]>, bytes: &[u8]) -> Result<Self, BodyError> {
+    pub(crate) fn parse(content_type: Option<&[u8]>, bytes: &[u8]) -> Result<Self, BodyError> {
         if bytes.is_empty() {
             let value = Value::Object(Map::new());
             return Ok(Self { value, is_form: false, has_lone_surrogates: false });
@@ -85,12 +86,12 @@ impl Body {
     }
 
     /// What the body holds. A file in a multipart form is an empty object, which no field takes.
-    pub fn value(&self) -> &Value {
+    pub(crate) fn value(&self) -> &Value {
         &self.value
     }
 
     /// The fields; a body that is no object is refused as validation does it.
-    pub fn fields(&self) -> Result<&Map<String, Value>, Invalid> {
+    pub(crate) fn fields(&self) -> Result<&Map<String, Value>, Invalid> {
         let kind = match &self.value {
             Value::Object(fields) => return Ok(fields),
             Value::Null => return Err(Invalid::whole("No data provided")),
@@ -104,13 +105,13 @@ impl Body {
     }
 
     /// Whether it came from a form, where an empty text counts as none.
-    pub fn is_form(&self) -> bool {
+    pub(crate) fn is_form(&self) -> bool {
         self.is_form
     }
 
     /// The first lone surrogate in a text of this body. JSON can write them, Unicode text cannot
     /// hold them: they stand as private characters, and whoever keeps a text refuses it first.
-    pub fn lone_surrogate(&self, text: &str) -> Option<u32> {
+    pub(crate) fn lone_surrogate(&self, text: &str) -> Option<u32> {
         if !self.has_lone_surrogates {
             return None;
         }

@@ -28,7 +28,7 @@ const FIELDS: [Text; 7] = [
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// How soon a user with a full queue should come back.
-const QUEUE_FULL_PAUSE: Duration = Duration::from_secs(60);
+const QUEUE_FULL_PAUSE: Duration = Duration::from_mins(1);
 
 /// `POST`: stores the answer durably, then waits a moment for X to take it.
 pub(crate) async fn send(mut request: Request, caller: Caller) -> Result<HttpResponse, Problem> {
@@ -36,7 +36,7 @@ pub(crate) async fn send(mut request: Request, caller: Caller) -> Result<HttpRes
     let key = request.header(IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = request.body().await?;
     let mut fields = validated(check(&body, &FIELDS, Presence::Whole), &body)?;
-    let channel = channel_of(fields.take("channel"))?;
+    let channel = channel_of(fields.get("channel"))?;
     let event_id = fields.take("event_id").or(key.filter(|key| !key.trim().is_empty()));
     if event_id.as_ref().is_some_and(|id| id.chars().count() > 255 || id.chars().any(char::is_control)) {
         return Err(Problem::field("event_id", "Ensure this field has no more than 255 characters."));
@@ -88,8 +88,8 @@ fn validated(checked: Result<Valid, Invalid>, body: &super::body::Body) -> Resul
     Err(invalid)
 }
 
-fn channel_of(text: Option<String>) -> Result<Option<Channel>, Problem> {
-    match text.as_deref() {
+fn channel_of(text: Option<&str>) -> Result<Option<Channel>, Problem> {
+    match text {
         None => Ok(None),
         Some("dm") => Ok(Some(Channel::Dm)),
         Some("reply") => Ok(Some(Channel::Reply)),

@@ -65,6 +65,8 @@ impl Verb {
 pub(crate) enum Endpoint {
     /// Anyone; credentials are not looked at.
     Public(fn(Request) -> Answer),
+    /// Anyone, with a browser: the answer is a page, so `Accept` is not looked at.
+    Page(fn(Request) -> Answer),
     /// Anyone with a valid token.
     User(fn(Request, Caller) -> Answer),
     /// Admins.
@@ -86,7 +88,7 @@ pub(crate) struct Resource {
 impl Resource {
     /// Whether the methods that nobody wrote a handler for need a token too.
     fn needs_token(&self) -> bool {
-        !self.methods.iter().any(|(_, endpoint)| matches!(endpoint, Endpoint::Public(_)))
+        !self.methods.iter().any(|(_, endpoint)| matches!(endpoint, Endpoint::Public(_) | Endpoint::Page(_)))
     }
 
     fn endpoint(&self, method: &Method) -> Option<Endpoint> {
@@ -169,11 +171,17 @@ async fn serve(mounted: Rc<Mounted>, request: Request) -> HttpResponse {
 /// The checks before the handler, in their order.
 async fn answer(mounted: &Mounted, request: Request) -> Result<HttpResponse, Problem> {
     let resource = mounted.resource;
-    if !negotiate::accepts_json(request.http().headers().get_all(header::ACCEPT).map(HeaderValue::as_bytes)) {
+    let endpoint = resource.endpoint(request.http().method());
+    let is_page = matches!(endpoint, Some(Endpoint::Page(_)));
+    if !is_page
+        && !negotiate::accepts_json(
+            request.http().headers().get_all(header::ACCEPT).map(HeaderValue::as_bytes),
+        )
+    {
         return Err(Problem::NotAcceptable);
     }
-    match resource.endpoint(request.http().method()) {
-        Some(Endpoint::Public(handle)) => handle(request).await,
+    match endpoint {
+        Some(Endpoint::Public(handle) | Endpoint::Page(handle)) => handle(request).await,
         Some(Endpoint::User(handle)) => {
             let caller = auth::caller(&request).await?;
             handle(request, caller).await

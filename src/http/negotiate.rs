@@ -4,17 +4,11 @@ use uuid::Uuid;
 
 use super::header::Parameterized;
 
-/// The `detail` of a 406.
-pub const NOT_ACCEPTABLE: &str = "Could not satisfy the request Accept header.";
-
-/// The `detail` of the 404 for an id that is none.
-pub const NOT_FOUND: &str = "Not found.";
-
 /// Whether JSON, the only representation, satisfies a request with these `Accept` headers.
 ///
 /// As in Django REST framework a `q` counts for nothing, `q=0` included. No header accepts
 /// everything, an empty one nothing.
-pub fn accepts_json<'a>(accept: impl IntoIterator<Item = &'a [u8]>) -> bool {
+pub(crate) fn accepts_json<'a>(accept: impl IntoIterator<Item = &'a [u8]>) -> bool {
     let mut headers = accept.into_iter().peekable();
     headers.peek().is_none()
         || headers.any(|header| String::from_utf8_lossy(header).split(',').any(matches_json))
@@ -27,8 +21,8 @@ fn matches_json(media_type: &str) -> bool {
 }
 
 /// An id in a path, as Django reads it: with dashes or without, in any case, in braces, as
-/// `urn:uuid:`. `None` is answered with 404 and [`NOT_FOUND`].
-pub fn path_uuid(text: &str) -> Option<Uuid> {
+/// `urn:uuid:`. `None` is answered with 404.
+pub(crate) fn path_uuid(text: &str) -> Option<Uuid> {
     let digits = text.replace("urn:", "").replace("uuid:", "");
     let digits = digits.trim_matches(['{', '}']).replace('-', "");
     let is_hex = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -8,6 +8,9 @@ use serde_json::json;
 use super::AppState;
 use super::reply;
 
+/// Where they are, as they are documented.
+pub(crate) const PATHS: [&str; 3] = ["/health/live/", "/health/ready/", "/metrics"];
+
 /// Mounts the operators' endpoints, with and without the trailing slash.
 pub(crate) fn mount(config: &mut web::ServiceConfig) {
     config

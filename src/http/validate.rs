@@ -8,7 +8,7 @@ mod email;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Number, Value};
 
-pub use self::email::is_email;
+pub(crate) use self::email::is_email;
 use super::body::Body;
 
 /// What is wrong with a whole body stands under this name.
@@ -20,24 +20,24 @@ const NOT_AN_EMAIL: &str = "Enter a valid email address.";
 /// `{"field": ["message", …], …}`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
 #[error("some fields are not valid: {}", names(fields))]
-pub struct Invalid {
+pub(crate) struct Invalid {
     /// The fields with all that is wrong with each.
     pub fields: Vec<(String, Vec<String>)>,
 }
 
 impl Invalid {
     /// One thing wrong with one field.
-    pub fn field(name: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn field(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self { fields: vec![(name.into(), vec![message.into()])] }
     }
 
     /// One thing wrong with the body as a whole, under `non_field_errors`.
-    pub fn whole(message: impl Into<String>) -> Self {
+    pub(crate) fn whole(message: impl Into<String>) -> Self {
         Self::field(WHOLE, message)
     }
 
     /// Adds what else is wrong, behind what that field has already.
-    pub fn add(&mut self, name: &str, messages: impl IntoIterator<Item = String>) {
+    pub(crate) fn add(&mut self, name: &str, messages: impl IntoIterator<Item = String>) {
         match self.fields.iter_mut().find(|(known, _)| known == name) {
             Some((_, known)) => known.extend(messages),
             None => self.fields.push((name.to_owned(), messages.into_iter().collect())),
@@ -45,7 +45,7 @@ impl Invalid {
     }
 
     /// `Ok` with the value if nothing is wrong.
-    pub fn or<T>(self, value: T) -> Result<T, Self> {
+    pub(crate) fn or<T>(self, value: T) -> Result<T, Self> {
         if self.fields.is_empty() { Ok(value) } else { Err(self) }
     }
 }
@@ -66,7 +66,7 @@ fn names(fields: &[(String, Vec<String>)]) -> String {
 
 /// Which fields a request must name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
+pub(crate) enum Presence {
     /// All that are required: POST and PUT.
     Whole,
     /// None, only those given are checked: PATCH.
@@ -79,7 +79,7 @@ pub enum Presence {
     clippy::struct_excessive_bools,
     reason = "each is an independent permission, set by a method of its own"
 )]
-pub struct Text {
+pub(crate) struct Text {
     name: &'static str,
     is_required: bool,
     is_trimmed: bool,
@@ -92,7 +92,7 @@ pub struct Text {
 
 impl Text {
     /// A required field.
-    pub const fn new(name: &'static str) -> Self {
+    pub(crate) const fn new(name: &'static str) -> Self {
         Self {
             name,
             is_required: true,
@@ -107,75 +107,77 @@ impl Text {
 
     /// It may be left out.
     #[must_use]
-    pub const fn optional(self) -> Self {
+    pub(crate) const fn optional(self) -> Self {
         Self { is_required: false, ..self }
     }
 
     /// Blanks at its ends belong to it, as in passwords.
     #[must_use]
-    pub const fn untrimmed(self) -> Self {
+    pub(crate) const fn untrimmed(self) -> Self {
         Self { is_trimmed: false, ..self }
     }
 
     /// It may be empty.
     #[must_use]
-    pub const fn or_blank(self) -> Self {
+    pub(crate) const fn or_blank(self) -> Self {
         Self { allows_blank: true, ..self }
     }
 
     /// It may be null.
     #[must_use]
-    pub const fn or_null(self) -> Self {
+    pub(crate) const fn or_null(self) -> Self {
         Self { allows_null: true, ..self }
     }
 
     /// It must be an e-mail address, see [`is_email`].
     #[must_use]
-    pub const fn email(self) -> Self {
+    pub(crate) const fn email(self) -> Self {
         Self { is_email: true, ..self }
     }
 
     /// The least number of characters.
     #[must_use]
-    pub const fn at_least(self, min_characters: usize) -> Self {
+    #[cfg(test)]
+    pub(crate) const fn at_least(self, min_characters: usize) -> Self {
         Self { min_characters: Some(min_characters), ..self }
     }
 
     /// The greatest number of characters.
     #[must_use]
-    pub const fn at_most(self, max_characters: usize) -> Self {
+    pub(crate) const fn at_most(self, max_characters: usize) -> Self {
         Self { max_characters: Some(max_characters), ..self }
     }
 }
 
 /// The fields that were given and are valid.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Valid(Vec<(&'static str, Option<String>)>);
+pub(crate) struct Valid(Vec<(&'static str, Option<String>)>);
 
 impl Valid {
     /// The text of a field; `None` if it was not given or is null.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| *known == name)?.1.as_deref()
     }
 
     /// Takes the text of a field out.
-    pub fn take(&mut self, name: &str) -> Option<String> {
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         self.0.iter_mut().find(|(known, _)| *known == name)?.1.take()
     }
 
     /// Adds the fields of another check.
-    pub fn extend(&mut self, other: Self) {
+    pub(crate) fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 
     /// Whether a field was given, as text or null.
-    pub fn has(&self, name: &str) -> bool {
+    #[cfg(test)]
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| *known == name)
     }
 }
 
 /// Checks a body's fields of text; fields that are not named here are ignored.
-pub fn check(body: &Body, fields: &[Text], presence: Presence) -> Result<Valid, Invalid> {
+pub(crate) fn check(body: &Body, fields: &[Text], presence: Presence) -> Result<Valid, Invalid> {
     let given = body.fields()?;
     let mut invalid = Invalid::default();
     let mut valid = Valid::default();

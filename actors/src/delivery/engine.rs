@@ -24,9 +24,9 @@ use crate::store::{StoreError, lanes};
 /// Lanes that are read at once.
 const PAGE: usize = 64;
 /// An actor without work for so long ends; the next message starts another.
-const IDLE: Duration = Duration::from_secs(15 * 60);
+const IDLE: Duration = Duration::from_mins(15);
 /// How often an idle actor looks whether it may end.
-const IDLE_CHECK: Duration = Duration::from_secs(60);
+const IDLE_CHECK: Duration = Duration::from_mins(1);
 /// A success is written into the record of the target at most so often.
 const SUCCESS_EVERY_MS: i64 = 10_000;
 

@@ -28,7 +28,7 @@ pub(crate) type Ended = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How delivery behaves.
 #[derive(Debug, Clone)]
-pub struct DeliverySettings {
+pub(crate) struct DeliverySettings {
     /// Pauses between attempts.
     pub backoff: Backoff,
     /// How long a message is tried, in milliseconds.
@@ -114,7 +114,7 @@ impl Fleet {
         if self.inner.instances.get(id).is_some_and(|member| member.nudge()) {
             return;
         }
-        let Entry::Vacant(vacant) = self.vacancy(&self.inner.instances, id) else { return };
+        let Entry::Vacant(vacant) = Self::vacancy(&self.inner.instances, id) else { return };
         let open = Arc::clone(&self.inner.open_instance);
         let fleet = self.clone();
         let on_end: Ended = Arc::new(move |id| drop(fleet.inner.instances.remove(id)));
@@ -126,7 +126,7 @@ impl Fleet {
         if self.inner.accounts.get(id).is_some_and(|member| member.nudge()) {
             return;
         }
-        let Entry::Vacant(vacant) = self.vacancy(&self.inner.accounts, id) else { return };
+        let Entry::Vacant(vacant) = Self::vacancy(&self.inner.accounts, id) else { return };
         let open = Arc::clone(&self.inner.open_account);
         let fleet = self.clone();
         let on_end: Ended = Arc::new(move |id| drop(fleet.inner.accounts.remove(id)));
@@ -136,7 +136,6 @@ impl Fleet {
 
     /// The place of a target, free if its actor is gone: one that nobody can reach any more gives way.
     fn vacancy<'a, T: Target>(
-        &self,
         members: &'a DashMap<String, Member<T>>,
         id: &str,
     ) -> Entry<'a, String, Member<T>> {

@@ -20,13 +20,21 @@ pub(crate) struct Gate {
     // Held while waiting: callers pass in the order in which they came.
     line: Rc<Mutex<()>>,
     paused_until: Rc<Cell<i64>>,
+    n_passed: Rc<Cell<u64>>,
 }
 
 impl Gate {
     /// A gate with nothing passed yet.
     pub(crate) fn new(sources: Sources, metrics: Metrics, rate: Rate) -> Self {
         let window = Rc::new(RefCell::new(RateWindow::new(rate)));
-        Self { sources, metrics, window, line: Rc::default(), paused_until: Rc::default() }
+        Self {
+            sources,
+            metrics,
+            window,
+            line: Rc::default(),
+            paused_until: Rc::default(),
+            n_passed: Rc::default(),
+        }
     }
 
     /// Keeps another rate from now on; what has started stays counted.
@@ -34,8 +42,14 @@ impl Gate {
         self.window.borrow_mut().set_rate(rate);
     }
 
+    /// Whether nothing has passed yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.n_passed.get() == 0
+    }
+
     /// Counts as used up: for one who cannot know what was sent just before.
     pub(crate) fn use_up(&self) {
+        self.n_passed.set(self.n_passed.get() + 1);
         let mut window = self.window.borrow_mut();
         *window = RateWindow::used_up(window.rate(), self.sources.now_ms());
     }
@@ -52,6 +66,7 @@ impl Gate {
             let started = self.window.borrow_mut().try_start(now_ms);
             let Err(Wait { wait_ms }) = started else {
                 self.metrics.rate_limited(waited);
+                self.n_passed.set(self.n_passed.get() + 1);
                 return Ok(now_ms);
             };
             let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default().max(1));

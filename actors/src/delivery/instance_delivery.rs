@@ -20,10 +20,10 @@ use crate::servicenow::client::ServiceNow;
 use crate::servicenow::customers::{Customer, CustomerTable};
 use crate::servicenow::journal::{Journal as CaseJournal, JournalSearch, SearchStep};
 use crate::servicenow::keys::{CorrelationId, Handle, SysId, XUserId};
-use crate::store::StoreError;
 use crate::store::conversations::{self, Conversation};
 use crate::store::deliveries::Delivery as Row;
 use crate::store::instances::SetStatus;
+use crate::store::{StoreError, lanes};
 use crate::writer::Apply;
 
 /// The actor that delivers to one instance.
@@ -31,6 +31,9 @@ pub(crate) type InstanceDelivery = Delivery<InstanceTarget>;
 
 /// How many calls an attempt makes at most: a walk that goes in a circle ends.
 const MAX_STEPS: usize = 64;
+
+/// After a crash a rate with a period up to this counts as used up.
+const LONGEST_RECOUNT_MS: i64 = 60_000;
 
 /// One instance, as a target.
 pub(crate) struct InstanceTarget {
@@ -60,8 +63,15 @@ pub(crate) type OpenInstance = Arc<dyn Fn(String) -> Opening<InstanceSettings> +
 impl Target for InstanceTarget {
     type Courier = InstanceCourier;
 
-    async fn load(&self, _: &Run, gate: &Gate) -> Result<Option<Equipment<InstanceCourier>>, StoreError> {
+    async fn load(&self, run: &Run, gate: &Gate) -> Result<Option<Equipment<InstanceCourier>>, StoreError> {
         let Some(instance) = (self.open)(self.id.clone()).await? else { return Ok(None) };
+        // A process that died may have made calls a moment ago that nobody has counted. For an hourly rate
+        // that would mean an hour's silence, which is worse than a few calls too many.
+        let is_countable = instance.rate.period_ms() <= LONGEST_RECOUNT_MS;
+        if gate.is_new() && is_countable && lanes::is_interrupted(&run.shared.db, &self.id).await? {
+            gate.set_rate(instance.rate);
+            gate.use_up();
+        }
         Ok(Some(Equipment {
             rate: instance.rate,
             concurrency: instance.concurrency,
@@ -119,7 +129,7 @@ impl Courier for InstanceCourier {
         };
         let mut walk = Walk::begin(self, run, delivery, message, conversation);
         match walk.go().await {
-            Ok(()) => Outcome::Delivered(walk.arrived()),
+            Ok(()) => Outcome::Delivered(Box::new(walk.arrived())),
             Err(Halt::NotYet(until)) => Outcome::NotYet(until),
             Err(Halt::Failed(failure)) => Outcome::Failed(Box::new(Failed {
                 failure,
@@ -168,6 +178,7 @@ enum Next {
 }
 
 /// One attempt at one message.
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that is known, and they combine freely")]
 struct Walk<'a> {
     courier: &'a InstanceCourier,
     run: &'a Run,

@@ -27,7 +27,7 @@ const STORE_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// It arrived.
-    Delivered(Delivered),
+    Delivered(Box<Delivered>),
     /// It did not, or nobody knows.
     Failed(Box<Failed>),
     /// Nothing was tried: whether an earlier call had its effect can be known only from then on.
@@ -229,7 +229,7 @@ async fn attempt(
     let end = match outcome {
         Outcome::NotYet(until) => return Some(LaneEnd::Deferred(until)),
         Outcome::Delivered(delivered) => {
-            arrived(run, delivery, delivered, &mut settle, now_ms);
+            arrived(run, delivery, *delivered, &mut settle, now_ms);
             report.n_delivered += 1;
             report.was_answered = true;
             report.unreachable = None;

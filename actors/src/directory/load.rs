@@ -10,8 +10,8 @@ use crate::store::instances::{self, InstanceRow};
 use crate::store::{Db, StoreError};
 
 /// The tables, as the seals name them.
-pub(super) const INSTANCES: &str = "instances";
-pub(super) const ACCOUNTS: &str = "accounts";
+pub(crate) const INSTANCES: &str = "instances";
+pub(crate) const ACCOUNTS: &str = "accounts";
 
 /// Why a record could not be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -29,6 +29,8 @@ use crate::servicenow::Credentials;
 use crate::servicenow::client::{NowMs, ServiceNow};
 use crate::store::StoreError;
 use crate::store::deliveries::Direction;
+use crate::webhooks::Webhooks;
+use crate::webhooks::watch::{Sight, WebhookWatch};
 use crate::x::client::{AccountCredentials, XApp, XClient};
 use crate::x::signature;
 
@@ -54,6 +56,8 @@ pub struct TrafficSettings {
     pub x_api_url: Url,
     /// `twitter.timeout`.
     pub x_timeout: Duration,
+    /// Where X reaches this hub's `/api/activity/`, if `server.public_url` is set.
+    pub webhook_url: Option<String>,
     /// `twitter.consumer_key`.
     pub consumer_key: Option<Secret>,
     /// `twitter.consumer_secret`.
@@ -85,9 +89,12 @@ pub(crate) struct Traffic {
     pub(crate) intake: Mailbox<Intake>,
     pub(crate) outbox: Mailbox<Outbox>,
     pub(crate) webhook: Arc<WebhookKey>,
+    /// How the webhook at X was last seen.
+    pub(crate) sight: Sight,
     // They run as long as somebody holds their mailboxes.
     _sweeper: Mailbox<Sweeper>,
     _janitor: Mailbox<Janitor>,
+    _watch: Mailbox<WebhookWatch>,
 }
 
 impl Traffic {
@@ -133,8 +140,32 @@ impl Traffic {
         let (kept, keep_ms) = (shared.clone(), millis(settings.retention));
         let terms = Shared::front_terms("janitor", 8);
         let janitor = start(&shared.front, &shared.registry, terms, move |_| Janitor::new(kept, keep_ms));
-        Ok(Self { fleet, directory, records, intake, outbox, webhook, _sweeper: sweeper, _janitor: janitor })
+        let (watch, sight) = watch_webhook(shared, &settings)?;
+        Ok(Self {
+            fleet,
+            directory,
+            records,
+            intake,
+            outbox,
+            webhook,
+            sight,
+            _sweeper: sweeper,
+            _janitor: janitor,
+            _watch: watch,
+        })
     }
+}
+
+fn watch_webhook(
+    shared: &Shared,
+    settings: &TrafficSettings,
+) -> Result<(Mailbox<WebhookWatch>, Sight), StartError> {
+    let webhooks = Webhooks::new(shared, settings)?;
+    let sight = Sight::default();
+    let seen = sight.clone();
+    let terms = Shared::front_terms("webhook_watch", 8);
+    let watch = start(&shared.front, &shared.registry, terms, move |_| WebhookWatch::new(webhooks, seen));
+    Ok((watch, sight))
 }
 
 /// The app's secret, by which X and the hub know each other.

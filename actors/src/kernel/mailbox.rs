@@ -51,7 +51,10 @@ impl<A: Actor> Clone for Mailbox<A> {
 
 impl<A: Actor> std::fmt::Debug for Mailbox<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mailbox").field("actor", &self.card.kind()).field("key", &self.card.key()).finish()
+        f.debug_struct("Mailbox")
+            .field("actor", &self.card.kind())
+            .field("key", &self.card.key())
+            .finish_non_exhaustive()
     }
 }
 

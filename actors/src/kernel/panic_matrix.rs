@@ -13,6 +13,7 @@ use super::{AskError, Mailbox};
 /// Makes an actor panic in one of the ways there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
+#[expect(clippy::enum_variant_names, reason = "each names the place, and reads as Panic::InHandler")]
 pub(crate) enum Panic {
     /// In a synchronous handler.
     InHandler,
@@ -121,7 +122,7 @@ struct Sleep;
 impl Handler<Sleep> for Counter {
     type Result = ResponseFuture<()>;
     fn handle(&mut self, _: Sleep, _: &mut Context<Self>) -> ResponseFuture<()> {
-        Box::pin(tokio::time::sleep(Duration::from_secs(3600)))
+        Box::pin(tokio::time::sleep(Duration::from_hours(1)))
     }
 }
 

@@ -75,7 +75,7 @@ impl Sources {
         self.clock.now_ms()
     }
 
-    /// Random bytes, fit for keys, tokens and salts (a ChaCha generator).
+    /// Random bytes, fit for keys, tokens and salts (a `ChaCha` generator).
     pub fn fill(&self, bytes: &mut [u8]) {
         let mut generator = self.generator.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         generator.fill_bytes(bytes);

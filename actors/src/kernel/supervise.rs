@@ -24,7 +24,7 @@ use super::registry::{ActorState, Card, Registry};
 /// So many restarts within [`RESTART_WINDOW`] are borne; the next panic takes the actor out of service.
 pub const MAX_RESTARTS: usize = 5;
 /// How far back restarts are counted.
-pub const RESTART_WINDOW: Duration = Duration::from_secs(60);
+pub const RESTART_WINDOW: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -67,9 +67,11 @@ where
     mailbox
 }
 
+type Alive<A> = Pin<Box<ContextFut<A, Context<A>>>>;
+
 /// The task that is an actor's life: polls it, buries its panics, starts it again.
 struct Life<A: Actor<Context = Context<A>> + Supervised> {
-    actor: Option<Pin<Box<ContextFut<A, Context<A>>>>>,
+    actor: Option<Alive<A>>,
     card: Arc<Card>,
     pause: Option<Pin<Box<Sleep>>>,
     restarts: VecDeque<Instant>,

@@ -11,6 +11,7 @@ statements! {
     BY_ID = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts WHERE id = $1";
     ALL_ROWS = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts ORDER BY id";
     OF_USER = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts WHERE user_id = $1 ORDER BY id LIMIT $2 OFFSET $3";
+    SET_SUBSCRIBED = "UPDATE accounts SET subscribed = $2 WHERE id = $1";
     SEALED = "SELECT id, sealed_secrets FROM accounts ORDER BY id";
     COUNT_OF_USER = "SELECT COUNT(*) FROM accounts WHERE user_id = $1";
     // The user's only instance, where none is named.
@@ -271,6 +272,27 @@ impl Change for SetStatus {
             .bind(self.status)
             .bind(&self.detail)
             .bind(self.paused_until)
+            .execute(&mut **conn)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
+}
+
+/// Tells whether X sends the account's events.
+#[derive(Debug, Clone)]
+pub(crate) struct SetSubscribed {
+    pub(crate) id: String,
+    pub(crate) is_subscribed: Option<bool>,
+}
+
+impl Change for SetSubscribed {
+    type Output = ();
+
+    async fn apply(self, conn: &mut Conn<'_>) -> Result<(), StoreError> {
+        on_conn!(conn, |conn, sql| sqlx::query(sql(SET_SUBSCRIBED))
+            .bind(&self.id)
+            .bind(self.is_subscribed)
             .execute(&mut **conn)
             .await
             .map(drop))?;

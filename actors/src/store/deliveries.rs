@@ -35,6 +35,7 @@ statements! {
     MESSAGE_IDS_SINCE = "SELECT message_id FROM deliveries WHERE account_id = $1 AND message_id IS NOT NULL AND delivered_at >= $2 ORDER BY message_id DESC LIMIT 1000";
     KNOWN_POST = "SELECT COUNT(*) FROM deliveries WHERE dedup_key = $1 AND case_sys_id IS NOT NULL";
     PENDING_OF_USER = "SELECT COALESCE(CAST(SUM(lanes.n_pending) AS BIGINT), 0) FROM lanes JOIN accounts ON accounts.id = lanes.account_id WHERE accounts.user_id = $1";
+    COUNT_DEAD = "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'";
     PENDING_BY_STATUS = "SELECT direction, status, COUNT(*) AS n FROM deliveries WHERE status IN ('queued', 'sending', 'retrying', 'blocked') GROUP BY direction, status";
 }
 
@@ -264,6 +265,11 @@ pub(crate) async fn is_part_of_a_case(db: &Db, dedup_key: &str) -> Result<bool, 
 /// How many deliveries of a user wait.
 pub(crate) async fn pending_of_user(db: &Db, user_id: &str) -> Result<i64, StoreError> {
     Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(PENDING_OF_USER)).bind(user_id).fetch_one(pool).await)?)
+}
+
+/// How many dead letters there are.
+pub(crate) async fn count_dead(db: &Db) -> Result<i64, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(COUNT_DEAD)).fetch_one(pool).await)?)
 }
 
 /// How many deliveries wait, by direction and status.

@@ -8,6 +8,7 @@ use super::{Conn, Db, StoreError};
 
 statements! {
     READY = "SELECT id FROM lanes WHERE target_id = $1 AND ready_at <= $2 ORDER BY ready_at LIMIT $3";
+    INTERRUPTED = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM lanes JOIN deliveries ON deliveries.lane_id = lanes.id WHERE lanes.target_id = $1 AND lanes.ready_at IS NOT NULL AND deliveries.status = 'sending' LIMIT 1) AS found";
     NEXT_READY = "SELECT MIN(ready_at) FROM lanes WHERE target_id = $1 AND ready_at > $2";
     READY_TARGETS = "SELECT DISTINCT direction, target_id FROM lanes WHERE ready_at <= $1";
     BEGIN = sqlite "UPDATE deliveries SET status = 'sending', journal = r.value->>'journal', begun_at = COALESCE(begun_at, r.value->>'at')
@@ -113,6 +114,13 @@ pub(crate) async fn ready(
         .bind(limit)
         .fetch_all(pool)
         .await)?)
+}
+
+/// Whether a call to the target was under way when the process that made it died.
+pub(crate) async fn is_interrupted(db: &Db, target_id: &str) -> Result<bool, StoreError> {
+    let n: i64 =
+        on_db!(db, |pool, sql| sqlx::query_scalar(sql(INTERRUPTED)).bind(target_id).fetch_one(pool).await)?;
+    Ok(n > 0)
 }
 
 /// When the next lane of an instance or account becomes ready after now, in epoch milliseconds.

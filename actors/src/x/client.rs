@@ -109,6 +109,17 @@ impl XClient {
         Self { app: XApp { bearer_token: None, ..self.app.clone() }, ..self.clone() }
     }
 
+    /// The same client with the app's bearer token.
+    #[must_use]
+    pub fn with_bearer_token(&self, bearer: Secret) -> Self {
+        Self { app: XApp { bearer_token: Some(bearer), ..self.app.clone() }, ..self.clone() }
+    }
+
+    /// Whether it knows the app's bearer token.
+    pub fn has_bearer_token(&self) -> bool {
+        self.bearer_token().is_some()
+    }
+
     /// Sends a direct message (`POST /2/dm_conversations/with/{id}/messages`). Not idempotent.
     pub async fn send_dm(
         &self,

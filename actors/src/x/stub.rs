@@ -11,10 +11,10 @@ use crate::domain::secret::Secret;
 
 use super::client::{AccountCredentials, Stamp, XApp, XClient};
 
-pub(super) const STAMP: Stamp<'static> = Stamp { now_ms: 1_767_000_000_000, nonce: "abcdefghij123456" };
+pub(crate) const STAMP: Stamp<'static> = Stamp { now_ms: 1_767_000_000_000, nonce: "abcdefghij123456" };
 
 /// What the stub does with one request.
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Json(u16, String),
     Headers(u16, &'static str, String),
     /// Never answers.
@@ -23,13 +23,13 @@ pub(super) enum Reply {
     Reset,
 }
 
-pub(super) struct Stub {
-    pub(super) client: XClient,
+pub(crate) struct Stub {
+    pub(crate) client: XClient,
     requests: JoinHandle<Vec<String>>,
 }
 
 impl Stub {
-    pub(super) async fn start(replies: Vec<Reply>) -> Self {
+    pub(crate) async fn start(replies: Vec<Reply>) -> Self {
         let is_silent = replies.iter().any(|reply| matches!(reply, Reply::Silence));
         let timeout = Duration::from_millis(if is_silent { 300 } else { 20_000 });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -47,12 +47,12 @@ impl Stub {
     }
 
     /// All requests, once every reply was given.
-    pub(super) async fn requests(self) -> Vec<String> {
+    pub(crate) async fn requests(self) -> Vec<String> {
         self.requests.await.unwrap()
     }
 }
 
-pub(super) fn client(base_url: &str, timeout: Duration) -> XClient {
+pub(crate) fn client(base_url: &str, timeout: Duration) -> XClient {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http =
         reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
@@ -66,7 +66,7 @@ pub(super) fn client(base_url: &str, timeout: Duration) -> XClient {
     XClient::new(http, app)
 }
 
-pub(super) fn account() -> AccountCredentials {
+pub(crate) fn account() -> AccountCredentials {
     AccountCredentials {
         user_id: "990001234567890177".to_owned(),
         token: Secret::new("990001234567890177-token"),

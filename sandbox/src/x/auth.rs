@@ -1,5 +1,8 @@
 //! Who calls: a user by OAuth 1.0a, or the app by its bearer token.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
 use subtle::ConstantTimeEq;
 
 use crate::clock;
@@ -50,6 +53,21 @@ impl XWorld {
                 Err(replies::wrong_auth_kind("OAuth 1.0a User Context", "OAuth 2.0 Application-Only"))
             }
         }
+    }
+
+    /// `POST /oauth2/token`: the app's bearer token for its key and secret (RFC 6749, 4.4).
+    pub(crate) fn bearer_token(&self, call: &Call) -> Reply {
+        let pair = format!("{}:{}", self.options.consumer_key, self.options.consumer_secret);
+        let expected = format!("Basic {}", STANDARD.encode(pair));
+        let told = call.authorization.as_deref().unwrap_or_default();
+        if !bool::from(told.as_bytes().ct_eq(expected.as_bytes())) {
+            return replies::v1_error(403, 99, "Unable to verify your credentials");
+        }
+        if call.body.as_ref() != b"grant_type=client_credentials" {
+            return replies::v1_error(403, 170, "Missing required parameter: grant_type");
+        }
+        let token = &self.options.bearer_token;
+        Reply::json(200, &json!({"token_type": "bearer", "access_token": token}))
     }
 
     /// The signed request of this app, its signature not yet checked.

@@ -78,6 +78,7 @@ impl XWorld {
             ("GET", ["oauth", "authorize" | "authenticate"]) => self.authorize(call),
             ("POST", ["oauth", "access_token"]) => self.access_token(call),
             ("POST", ["1.1", "oauth", "invalidate_token" | "invalidate_token.json"]) => self.invalidate(call),
+            ("POST", ["oauth2", "token"]) => self.bearer_token(call),
             (_, ["2", "webhooks", rest @ ..]) => self.webhook_route(call, rest).await,
             (_, ["2", "account_activity", rest @ ..]) => self.subscription_route(call, rest),
             _ => replies::no_such_route(),

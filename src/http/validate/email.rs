@@ -8,7 +8,7 @@ const MOST_LABEL_CHARACTERS: usize = 63;
 
 /// Whether Django takes the text for an e-mail address: a dot-atom or a quoted string, then a
 /// domain of at least two labels in any script, an address in brackets, or `localhost`.
-pub fn is_email(text: &str) -> bool {
+pub(crate) fn is_email(text: &str) -> bool {
     if text.chars().count() > MOST_CHARACTERS {
         return false;
     }

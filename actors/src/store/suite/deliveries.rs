@@ -19,7 +19,7 @@ pub(crate) async fn furnish(db: &Db) {
         in_transaction!(db, |conn| {
             on_conn!(conn, |conn, _sql| {
                 let sql = sqlx::AssertSqlSafe(statement.clone());
-                sqlx::query(sql).execute(&mut **conn).await.map(drop).expect("a row")
+                sqlx::query(sql).execute(&mut **conn).await.map(drop).expect("a row");
             });
         });
     }

@@ -1,0 +1,81 @@
+//! The hub's own store.
+
+use super::{Finding, Ward, unreadable};
+use crate::directory::{ACCOUNTS, INSTANCES};
+use crate::store::{StoreError, accounts, deliveries, instances, users};
+
+/// Work that could be done and is not, for so long, means that nobody works.
+const OVERDUE_MS: i64 = 5 * 60 * 1_000;
+
+/// Whether every stored credential opens with the key.
+pub(super) async fn credentials(ward: &Ward) -> Vec<Finding> {
+    let area = "credentials";
+    let sealed = async {
+        let of_instances = instances::sealed(&ward.db).await?;
+        let of_accounts = accounts::sealed(&ward.db).await?;
+        Ok::<_, StoreError>((of_instances, of_accounts))
+    };
+    let (of_instances, of_accounts) = match sealed.await {
+        Ok(sealed) => sealed,
+        Err(error) => return vec![unreadable(area, &error.into())],
+    };
+    let mut found = Vec::new();
+    let mut n_opened = 0;
+    let all = [(INSTANCES, "instance", of_instances), (ACCOUNTS, "account", of_accounts)];
+    for (table, kind, rows) in all {
+        for (id, bytes) in rows {
+            match ward.settings.sealer.open(table, &id, &bytes) {
+                Ok(_) => n_opened += 1,
+                Err(error) => {
+                    found.push(Finding::red(area, format!("those of the {kind} {id} do not open: {error}")));
+                }
+            }
+        }
+    }
+    if found.is_empty() {
+        found.push(Finding::green(area, format!("the key opens all {n_opened}")));
+    }
+    found
+}
+
+/// Whether somebody can manage the users.
+pub(super) async fn admin(ward: &Ward) -> Vec<Finding> {
+    let area = "admin";
+    vec![match users::count_admins(&ward.db).await {
+        Ok(0) => Finding::red(area, "there is none: run `casewire createsuperuser`"),
+        Ok(n) => Finding::green(area, format!("there are {n}")),
+        Err(error) => unreadable(area, &error.into()),
+    }]
+}
+
+/// Whether work is lying about.
+pub(super) async fn outbox(ward: &Ward) -> Vec<Finding> {
+    let area = "outbox";
+    let looked = async {
+        let n_dead = deliveries::count_dead(&ward.db).await?;
+        Ok::<_, StoreError>((n_dead, crate::pulse::oldest_due(&ward.db).await?))
+    };
+    let (n_dead, oldest_due_ms) = match looked.await {
+        Ok(looked) => looked,
+        Err(error) => return vec![unreadable(area, &error.into())],
+    };
+    let mut found = Vec::new();
+    if n_dead > 0 {
+        let text = format!(
+            "{n_dead} dead letters: look at `casewire deliveries list --status dead`, mend the cause, replay them"
+        );
+        found.push(Finding::yellow(area, text));
+    }
+    let overdue_ms = oldest_due_ms.map_or(0, |due_ms| ward.now_ms() - due_ms);
+    if overdue_ms > OVERDUE_MS {
+        let minutes = overdue_ms / 60_000;
+        let text = format!(
+            "the oldest delivery has been due for {minutes} minutes: check that `casewire serve` runs"
+        );
+        found.push(Finding::yellow(area, text));
+    }
+    if found.is_empty() {
+        found.push(Finding::green(area, "no dead letters, and nothing overdue"));
+    }
+    found
+}
