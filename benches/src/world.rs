@@ -26,7 +26,7 @@ const FIRST_ID: u64 = 1_900_000_000_000_000_000;
 /// Connections that set a world up.
 const N_SETTERS: usize = 8;
 /// X sends with few connections; so do the loops that do not vary their number.
-pub(crate) const N_SENDERS: usize = 16;
+pub(crate) const N_SENDERS: usize = 32;
 /// How long the last messages of a round may take.
 const DRAIN_LIMIT: Duration = Duration::from_secs(40);
 

@@ -19,6 +19,8 @@ const N_COMPANIES: usize = 50;
 const N_CUSTOMERS: usize = 20;
 /// Messages under way: ten an instance, in conversations of their own.
 const N_UNDER_WAY: usize = 500;
+/// Enough that the wait for a commit, which each message has on its connection, is no limit.
+const N_CONNECTIONS: usize = 128;
 const SPAN: Duration = Duration::from_secs(3);
 /// More than can be delivered in a second.
 const N_PER_SECOND: usize = 12_000;
@@ -77,7 +79,7 @@ async fn round(
     // Permits of arrivals in other rounds are taken away first.
     arrivals.permits.forget_permits(usize::MAX);
     arrivals.permits.add_permits(N_UNDER_WAY);
-    let tally = load::permitted(world.hub.address, N_SENDERS, span, &batch, &arrivals.permits).await?;
+    let tally = load::permitted(world.hub.address, N_CONNECTIONS, span, &batch, &arrivals.permits).await?;
     let n_arrived = arrivals.n_arrived() - n_before;
     rounds.rates.push(per_second(n_arrived, begun.elapsed()));
     rounds.cpu_us.push((world.hub.cpu_seconds() - cpu_before) / count(n_arrived) * 1e6);
