@@ -157,7 +157,8 @@ impl Courier for InstanceCourier {
 
 impl InstanceCourier {
     /// Keeps what is known of a conversation for its next message. Nobody else writes it.
-    fn remember(&self, key: (String, String), conversation: Conversation) {
+    fn remember(&self, key: (String, String), mut conversation: Conversation) {
+        conversation.is_case_new = false;
         let mut remembered = self.remembered.borrow_mut();
         if remembered.len() >= MAX_REMEMBERED {
             remembered.clear();
@@ -212,6 +213,8 @@ struct Walk<'a> {
     parts: Vec<String>,
     n_parts_done: usize,
     conversation: Conversation,
+    /// Which records of the conversation are in the store.
+    stored_records: Records,
     journal: Option<Journal>,
     is_customer_looked_up: bool,
     is_case_looked_up: bool,
@@ -232,6 +235,7 @@ impl<'a> Walk<'a> {
     ) -> Self {
         let known = || Conversation::new(&delivery.account_id, &delivery.customer_id);
         let mut conversation = stored.unwrap_or_else(known);
+        let stored_records = records_of(&conversation);
         forget_other_instance(&mut conversation, &courier.id);
         take_author(&mut conversation, &message);
         let journal = Journal::read(delivery.journal.as_deref());
@@ -244,6 +248,7 @@ impl<'a> Walk<'a> {
             parts: message.comments(),
             message,
             n_parts_done: journal.as_ref().map_or(0, |journal| journal.n_parts_done),
+            stored_records,
             conversation,
             journal,
             is_customer_looked_up: false,
@@ -407,6 +412,7 @@ impl<'a> Walk<'a> {
             Ok(made) => {
                 self.conversation.case_sys_id = Some(made.sys_id.to_string());
                 self.conversation.case_number = Some(made.number);
+                self.conversation.is_case_new = true;
                 self.conversation.case_open_at = Some(sent_at);
                 self.is_case_seen_open = true;
                 self.n_parts_done += 1;
@@ -494,7 +500,11 @@ impl<'a> Walk<'a> {
             look_at: self.sent_at + self.run.timeout_ms,
             n_parts_done: self.n_parts_done,
         };
-        self.run.record_intent(self.delivery, &journal, Some(self.conversation.clone())).await?;
+        // What the steps before found out is stored with it; the rest waits for the outcome.
+        let records = records_of(&self.conversation);
+        let news = (records != self.stored_records).then(|| self.conversation.clone());
+        self.run.record_intent(self.delivery, &journal, news).await?;
+        self.stored_records = records;
         self.journal = Some(journal);
         Ok(())
     }
@@ -541,6 +551,7 @@ impl<'a> Walk<'a> {
     fn take_case(&mut self, case: &CaseRow) {
         self.conversation.case_sys_id = Some(case.sys_id.to_string());
         self.conversation.case_number = Some(case.number.clone());
+        self.conversation.is_case_new = true;
         self.is_case_seen_open = false;
     }
 
@@ -581,6 +592,14 @@ impl<'a> Walk<'a> {
         let case = case.filter(|_| self.remark.is_none());
         Delivered { message_id: None, case, conversation: Some(conversation), remark: self.remark }
     }
+}
+
+/// What must not be forgotten between two steps: customer, case and episode.
+type Records = (Option<String>, Option<String>, i64);
+
+fn records_of(conversation: &Conversation) -> Records {
+    let Conversation { customer_sys_id, case_sys_id, episode, .. } = conversation;
+    (customer_sys_id.clone(), case_sys_id.clone(), *episode)
 }
 
 /// Records of another instance say nothing about this one.

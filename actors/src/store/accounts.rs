@@ -10,7 +10,7 @@ use crate::writer::Change;
 statements! {
     BY_ID = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts WHERE id = $1";
     ALL_ROWS = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts ORDER BY id";
-    OF_USER = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts WHERE user_id = $1 ORDER BY id LIMIT $2 OFFSET $3";
+    OF_USER = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts WHERE user_id = $1 ORDER BY id LIMIT CAST($2 AS BIGINT) OFFSET CAST($3 AS BIGINT)";
     SET_SUBSCRIBED = "UPDATE accounts SET subscribed = $2 WHERE id = $1";
     SEALED = "SELECT id, sealed_secrets FROM accounts ORDER BY id";
     COUNT_OF_USER = "SELECT COUNT(*) FROM accounts WHERE user_id = $1";

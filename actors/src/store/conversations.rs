@@ -44,6 +44,10 @@ pub(crate) struct Conversation {
     pub(crate) case_open_at: Option<i64>,
     pub(crate) last_post_id: Option<String>,
     pub(crate) last_channel: Option<String>,
+    /// The case was not known before: it is entered among the cases.
+    #[sqlx(skip)]
+    #[serde(skip)]
+    pub(crate) is_case_new: bool,
 }
 
 impl Conversation {
@@ -62,6 +66,7 @@ impl Conversation {
             case_open_at: None,
             last_post_id: None,
             last_channel: None,
+            is_case_new: false,
         }
     }
 }
@@ -88,8 +93,9 @@ pub(super) async fn save(conn: &mut Conn<'_>, conversations: &[&Conversation]) -
         return Ok(());
     }
     let json = to_json(&conversations)?;
-    for statement in [SAVE, SAVE_CASES] {
-        on_conn!(conn, |conn, sql| sqlx::query(sql(statement))
+    on_conn!(conn, |conn, sql| sqlx::query(sql(SAVE)).bind(&json).execute(&mut **conn).await.map(drop))?;
+    if conversations.iter().any(|conversation| conversation.is_case_new) {
+        on_conn!(conn, |conn, sql| sqlx::query(sql(SAVE_CASES))
             .bind(&json)
             .execute(&mut **conn)
             .await

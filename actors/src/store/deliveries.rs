@@ -28,10 +28,10 @@ statements! {
     BY_ID = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at FROM deliveries WHERE id = $1";
     OF_LANE = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at
         FROM deliveries WHERE lane_id = $1 AND status IN ('queued', 'sending', 'retrying', 'blocked')
-        ORDER BY CASE WHEN begun_at IS NULL THEN 1 ELSE 0 END, order_key, id LIMIT $2";
+        ORDER BY CASE WHEN begun_at IS NULL THEN 1 ELSE 0 END, order_key, id LIMIT CAST($2 AS BIGINT)";
     SENT_AS = "SELECT COUNT(*) FROM deliveries WHERE account_id = $1 AND message_id = $2";
     BEING_SENT = "SELECT payload FROM deliveries WHERE lane_id = $1 AND status IN ('queued', 'sending', 'retrying', 'blocked') AND begun_at IS NOT NULL AND payload IS NOT NULL";
-    SENT_SINCE = "SELECT kind, delivered_at FROM (SELECT kind, delivered_at, message_id FROM deliveries WHERE account_id = $1 AND message_id IS NOT NULL AND delivered_at >= $2 ORDER BY message_id DESC LIMIT $3) AS sent ORDER BY delivered_at";
+    SENT_SINCE = "SELECT kind, delivered_at FROM (SELECT kind, delivered_at, message_id FROM deliveries WHERE account_id = $1 AND message_id IS NOT NULL AND delivered_at >= $2 ORDER BY message_id DESC LIMIT CAST($3 AS BIGINT)) AS sent ORDER BY delivered_at";
     MESSAGE_IDS_SINCE = "SELECT message_id FROM deliveries WHERE account_id = $1 AND message_id IS NOT NULL AND delivered_at >= $2 ORDER BY message_id DESC LIMIT 1000";
     KNOWN_POST = "SELECT COUNT(*) FROM deliveries WHERE dedup_key = $1 AND case_sys_id IS NOT NULL";
     PENDING_OF_USER = "SELECT COALESCE(CAST(SUM(lanes.n_pending) AS BIGINT), 0) FROM lanes JOIN accounts ON accounts.id = lanes.account_id WHERE accounts.user_id = $1";

@@ -7,6 +7,9 @@ pub(crate) struct Sql {
     pub(crate) postgres: &'static str,
 }
 
+/// A bound `LIMIT` is written `LIMIT CAST($1 AS BIGINT)`: SQLite prepares a statement anew for each value of
+/// a bare one.
+///
 /// Names statements, and lists them in `ALL`, so that a test can prepare each one on both databases.
 ///
 /// `NAME = "text";` for both, `NAME = sqlite "text" postgres "text";` where they must differ.

@@ -9,7 +9,7 @@ use super::{Conn, Db, StoreError};
 
 statements! {
     READY = "SELECT l.id AS ready_lane, d.id, d.direction, d.kind, d.status, d.user_id, d.account_id, d.instance_id, d.customer_id, d.lane_id, d.source_id, d.fingerprint, d.order_key, d.payload, d.journal, d.begun_at, d.attempts, d.next_attempt_at, d.deadline_at, d.error_class, d.error_detail, d.message_id, d.case_sys_id, d.case_number, d.created_at, d.delivered_at
-        FROM (SELECT id, n_pending, ready_at FROM lanes WHERE target_id = $1 AND ready_at <= $2 ORDER BY ready_at LIMIT $3) AS l
+        FROM (SELECT id, n_pending, ready_at FROM lanes WHERE target_id = $1 AND ready_at <= $2 ORDER BY ready_at LIMIT CAST($3 AS BIGINT)) AS l
         LEFT JOIN deliveries AS d ON l.n_pending <= $4 AND d.lane_id = l.id AND d.status IN ('queued', 'sending', 'retrying', 'blocked')
         ORDER BY l.ready_at, l.id, CASE WHEN d.begun_at IS NULL THEN 1 ELSE 0 END, d.order_key, d.id";
     INTERRUPTED = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM lanes JOIN deliveries ON deliveries.lane_id = lanes.id WHERE lanes.target_id = $1 AND lanes.ready_at IS NOT NULL AND deliveries.status = 'sending' LIMIT 1) AS found";

@@ -13,10 +13,10 @@ use crate::writer::Change;
 statements! {
     PAGE = "SELECT id, direction, kind, status, attempts, next_attempt_at, error_class, error_detail, source_id, instance_id, account_id, customer_id, case_number, message_id, created_at, delivered_at FROM deliveries
         WHERE user_id = $1 AND id < $2 AND (CAST($3 AS TEXT) IS NULL OR status = $3) AND (CAST($4 AS TEXT) IS NULL OR direction = $4) AND (CAST($5 AS TEXT) IS NULL OR instance_id = $5) AND created_at >= $6 AND created_at < $7
-        ORDER BY id DESC LIMIT $8";
+        ORDER BY id DESC LIMIT CAST($8 AS BIGINT)";
     PAGE_OF_ALL = "SELECT id, direction, kind, status, attempts, next_attempt_at, error_class, error_detail, source_id, instance_id, account_id, customer_id, case_number, message_id, created_at, delivered_at FROM deliveries
         WHERE id < $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) AND (CAST($3 AS TEXT) IS NULL OR direction = $3) AND (CAST($4 AS TEXT) IS NULL OR instance_id = $4) AND created_at >= $5 AND created_at < $6
-        ORDER BY id DESC LIMIT $7";
+        ORDER BY id DESC LIMIT CAST($7 AS BIGINT)";
     COUNT = "SELECT COUNT(*) FROM deliveries
         WHERE user_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) AND (CAST($3 AS TEXT) IS NULL OR direction = $3) AND (CAST($4 AS TEXT) IS NULL OR instance_id = $4) AND created_at >= $5 AND created_at < $6";
     OWNED = "SELECT id, direction, kind, status, attempts, next_attempt_at, error_class, error_detail, source_id, instance_id, account_id, customer_id, case_number, message_id, created_at, delivered_at FROM deliveries WHERE id = $1";
@@ -24,7 +24,7 @@ statements! {
     ATTEMPTS = "SELECT n, at, http_status, error_class, error_detail, duration_ms FROM attempts WHERE delivery_id = $1 ORDER BY n";
     DEAD = "SELECT id FROM deliveries
         WHERE status = 'dead' AND id > $1 AND (CAST($2 AS TEXT) IS NULL OR user_id = $2) AND (CAST($3 AS TEXT) IS NULL OR direction = $3) AND (CAST($4 AS TEXT) IS NULL OR instance_id = $4) AND created_at >= $5 AND created_at < $6
-        ORDER BY id LIMIT $7";
+        ORDER BY id LIMIT CAST($7 AS BIGINT)";
     COUNT_DEAD = "SELECT COUNT(*) FROM deliveries
         WHERE status = 'dead' AND (CAST($1 AS TEXT) IS NULL OR user_id = $1) AND (CAST($2 AS TEXT) IS NULL OR direction = $2) AND (CAST($3 AS TEXT) IS NULL OR instance_id = $3) AND created_at >= $4 AND created_at < $5";
     // The journal and the time of its beginning stay: what may have been done is looked up before it is repeated.

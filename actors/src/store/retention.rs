@@ -5,7 +5,7 @@ use crate::writer::Change;
 
 statements! {
     ERASED_UP_TO = "SELECT value FROM marks WHERE name = 'erased_up_to'";
-    OF_AGE = "SELECT id, status FROM deliveries WHERE id >= $1 AND id < $2 ORDER BY id LIMIT $3";
+    OF_AGE = "SELECT id, status FROM deliveries WHERE id >= $1 AND id < $2 ORDER BY id LIMIT CAST($3 AS BIGINT)";
     ERASE = sqlite "UPDATE deliveries SET payload = NULL, journal = NULL WHERE payload IS NOT NULL AND id IN (SELECT value FROM json_each($1))"
         postgres "UPDATE deliveries SET payload = NULL, journal = NULL WHERE payload IS NOT NULL AND id IN (SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)))";
     NOTE = "INSERT INTO marks (name, value) VALUES ('erased_up_to', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
