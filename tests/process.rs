@@ -2,5 +2,6 @@
 
 mod chaos;
 mod hub;
+mod malformed;
 mod operators;
 mod samples;

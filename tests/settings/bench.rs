@@ -205,7 +205,8 @@ impl Bench {
         command.args(line.split(' ')).current_dir(self.folder.path()).env("CASEWIRE_DATABASE__URL", database);
         let output = tokio::task::spawn_blocking(move || command.output()).await;
         let output = output.expect("the thread ends").expect("the program runs");
-        let printed = [output.stdout, output.stderr].concat();
+        // What it says goes to one of the two; warnings beside a list are not part of it.
+        let printed = if output.stdout.is_empty() { output.stderr } else { output.stdout };
         (output.status.code(), String::from_utf8_lossy(&printed).into_owned())
     }
 

@@ -184,18 +184,17 @@ pub(crate) async fn run_lane(
     let mut report =
         LaneReport { end: LaneEnd::Left, n_delivered: 0, unreachable: None, was_answered: false };
     loop {
-        let (page, n_arrivals) = match first.take() {
-            Some(first) => first,
-            None => {
-                let n_arrivals = run.arrivals.load(Ordering::Acquire);
-                match deliveries::of_lane(&run.shared.db, lane_id, PAGE).await {
-                    Ok(page) => (page, n_arrivals),
-                    Err(error) => {
-                        tracing::warn!(%error, "pending deliveries could not be read; trying again");
-                        let pause_ms = i64::try_from(STORE_PAUSE.as_millis()).unwrap_or_default();
-                        report.end = LaneEnd::Deferred(run.now_ms() + pause_ms);
-                        return report;
-                    }
+        let (page, n_arrivals) = if let Some(first) = first.take() {
+            first
+        } else {
+            let n_arrivals = run.arrivals.load(Ordering::Acquire);
+            match deliveries::of_lane(&run.shared.db, lane_id, PAGE).await {
+                Ok(page) => (page, n_arrivals),
+                Err(error) => {
+                    tracing::warn!(%error, "pending deliveries could not be read; trying again");
+                    let pause_ms = i64::try_from(STORE_PAUSE.as_millis()).unwrap_or_default();
+                    report.end = LaneEnd::Deferred(run.now_ms() + pause_ms);
+                    return report;
                 }
             }
         };

@@ -131,7 +131,7 @@ async fn a_lane_is_ready_while_anything_is_pending_in_it() {
         furnish(&db).await;
         admit_all(&db, &[vec![new("7", "1"), new("7", "2")]]).await;
         let lane = Direction::ToServicenow.lane_id("a1", "7");
-        assert_eq!(ready_ids(&db, 100).await, [lane.clone()]);
+        assert_eq!(ready_ids(&db, 100).await, std::slice::from_ref(&lane));
         assert_eq!(ready_ids(&db, 99).await, Vec::<String>::new());
 
         let retry = ended("d1", &lane, "retrying", 0, 500);
@@ -144,7 +144,7 @@ async fn a_lane_is_ready_while_anything_is_pending_in_it() {
         assert_eq!(next_ready_at(&db, "i1", 499).await, Ok(Some(500)));
 
         for (id, status) in [("d1", "delivered"), ("d2", "dead"), ("d3", "delivered")] {
-            assert_eq!(ready_ids(&db, 600).await, [lane.clone()], "before {id}");
+            assert_eq!(ready_ids(&db, 600).await, std::slice::from_ref(&lane), "before {id}");
             let settled = ended(id, &lane, status, 1, 600);
             in_transaction!(&db, |conn| settle(conn, &[settled]).await.expect("an outcome is stored"));
         }
