@@ -4,6 +4,7 @@
 //! - [`lane_run`]: works through one conversation in order, an attempt at a time, and stores each outcome.
 //! - [`engine`]: the actor: which conversations are worked on now, how many at once, when to pause.
 //! - [`instance_delivery`] and [`account_delivery`]: what one attempt does over there.
+//! - `walk`: the steps of an attempt at ServiceNow; `party`: whom they are about.
 //! - [`fleet`]: starts actors on demand and wakes them.
 //! - [`backoff`], [`breaker`], [`rate`], [`split`]: policies, pure values.
 
@@ -20,7 +21,9 @@ pub(crate) mod instance_delivery;
 pub(crate) mod journal;
 pub(crate) mod lane_run;
 pub(crate) mod message;
+mod party;
 pub(crate) mod waiters;
+mod walk;
 
 #[cfg(test)]
 mod trial;

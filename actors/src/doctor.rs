@@ -14,9 +14,10 @@ use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt, stream};
 
 use crate::directory::LoadError;
-use crate::hub::{HubSettings, Shared, TrafficSettings, open};
+use crate::hub::{HubSettings, TrafficSettings, open};
 use crate::kernel::Sources;
 use crate::net::{self, Reach};
+use crate::shared::Shared;
 use crate::store::Db;
 use crate::webhooks::Webhooks;
 use crate::x::XClient;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use crate::hub::Shared;
 use crate::kernel::Mailbox;
+use crate::shared::Shared;
 use crate::store::retention;
 use crate::writer::{Apply, WriteError, Writer};
 

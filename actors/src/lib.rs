@@ -26,6 +26,7 @@ pub mod pulse;
 pub mod records;
 pub mod routes;
 pub mod servicenow;
+mod shared;
 pub mod token_store;
 pub mod webhooks;
 mod writer;

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use crate::accounts::Accounts;
-use crate::hub::{HubSettings, Migrate, Shared, StartError, open};
+use crate::hub::{HubSettings, Migrate, StartError, open};
 use crate::kernel::{Mailbox, Sources};
 use crate::records::{Archive, Records, start_records};
+use crate::shared::Shared;
 use crate::store::Db;
 use crate::token_store::{Company, Tokens};
 use crate::webhooks::Webhooks;

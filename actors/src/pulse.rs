@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::hub::Shared;
 use crate::metrics::{n_panics, write_gauges};
+use crate::shared::Shared;
 use crate::store::{Db, StoreError, deliveries, instances};
 use crate::writer::Flush;
 

@@ -27,7 +27,7 @@ pub use self::messages::{
 use self::sessions::Sessions;
 use crate::domain::token::{Digest, NewToken, Session, TokenInfo, TokenKind, write_token};
 use crate::domain::token_policy::TokenPolicy;
-use crate::hub::Shared;
+use crate::shared::Shared;
 use crate::store::tokens::{self, Issued, TokenRow};
 use crate::store::{StoreError, marks};
 use crate::writer::{Apply, Change, WriteError};

@@ -19,8 +19,9 @@ pub use subscriptions::{Subscribed, Subscription};
 
 use crate::domain::sealing::Sealer;
 use crate::hub::traffic::x_app;
-use crate::hub::{Shared, StartError, TrafficSettings};
+use crate::hub::{StartError, TrafficSettings};
 use crate::net::{self, Reach};
+use crate::shared::Shared;
 use crate::x::XClient;
 use crate::x::webhooks::{Webhook, WebhookError};
 

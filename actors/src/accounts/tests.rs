@@ -2,8 +2,8 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::domain::token_policy::TokenPolicy;
-use crate::hub::shared_for_tests;
 use crate::kernel::panic_matrix::{PANICS, panics_when_told};
+use crate::shared::shared_for_tests;
 use crate::token_store::Company;
 
 panics_when_told!(Accounts);

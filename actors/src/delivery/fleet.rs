@@ -15,8 +15,8 @@ use super::engine::{Delivery, Drain, Reload, Target};
 use super::instance_delivery::{InstanceDelivery, InstanceTarget, OpenInstance};
 use super::lane_run::Run;
 use super::waiters::Waiters;
-use crate::hub::Shared;
 use crate::kernel::{Mailbox, Terms, start};
+use crate::shared::Shared;
 use crate::store::deliveries::Direction;
 use crate::store::routing::is_unrouted;
 

@@ -11,7 +11,7 @@ use super::backoff::{Backoff, NextStep, Situation, next_step};
 use super::journal::Journal;
 use super::waiters::Waiters;
 use crate::domain::failure::{Effect, ErrorClass, Failure};
-use crate::hub::Shared;
+use crate::shared::Shared;
 use crate::store::StoreError;
 use crate::store::conversations::Conversation;
 use crate::store::deliveries::{self, Delivery, Direction};

@@ -9,9 +9,9 @@ use crate::domain::fields::Writing;
 use crate::domain::instance::{InstanceForm, InstanceView};
 use crate::domain::requester::Requester;
 use crate::domain::sealing::SealingKey;
-use crate::hub::shared_for_tests;
 use crate::kernel::panic_matrix::{PANICS, panics_when_told};
 use crate::net::Reach;
+use crate::shared::shared_for_tests;
 use crate::store::accounts::AccountRow;
 
 panics_when_told!(Directory);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::Arbiter;
 use url::Url;
 
-use super::{Shared, StartError};
+use super::StartError;
 use crate::delivery::account_delivery::{AccountSettings, OpenAccount};
 use crate::delivery::backoff::Backoff;
 use crate::delivery::fleet::{DeliverySettings, Fleet, Sweeper};
@@ -27,6 +27,7 @@ use crate::records::{Archive, Records, start_records};
 use crate::routes::Routes;
 use crate::servicenow::Credentials;
 use crate::servicenow::client::{NowMs, ServiceNow};
+use crate::shared::Shared;
 use crate::store::StoreError;
 use crate::store::deliveries::Direction;
 use crate::webhooks::Webhooks;

@@ -2,8 +2,8 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::domain::record::RecordFilter;
-use crate::hub::shared_for_tests;
 use crate::kernel::panic_matrix::{PANICS, panics_when_told};
+use crate::shared::shared_for_tests;
 use crate::store::Db;
 use crate::store::deliveries::{Direction, NewDelivery};
 use crate::store::lanes::Settle;

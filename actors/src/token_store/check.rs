@@ -7,8 +7,8 @@ use super::sessions::Sessions;
 use super::{Company, TokenStore};
 use crate::domain::token::{Digest, Session};
 use crate::domain::token_policy::TokenPolicy;
-use crate::hub::Shared;
 use crate::kernel::{Mailbox, Sources};
+use crate::shared::Shared;
 use crate::writer::WriteError;
 
 /// The way to the token store. Clones lead to the same.

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::hub::shared_for_tests;
 use crate::kernel::AskError;
 use crate::kernel::panic_matrix::{PANICS, panics_when_told};
+use crate::shared::shared_for_tests;
 use crate::store::users;
 
 panics_when_told!(TokenStore);

@@ -142,7 +142,7 @@ crate::kernel::panic_matrix::panics_when_told!(WebhookWatch);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::shared_for_tests;
+    use crate::shared::shared_for_tests;
     use crate::x::stub::{Reply, Stub};
 
     const HERE: &str = "https://hub.example.com/api/activity/";
