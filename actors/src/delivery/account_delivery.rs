@@ -120,10 +120,8 @@ impl Courier for AccountCourier {
             match self.find_sent(run, delivery, &answer, journal.sent_at).await {
                 Ok(Some(message_id)) => return delivered(message_id),
                 Ok(None) => {}
-                Err(failure) => {
-                    let effect = Effect::Possible;
-                    return fail(Failure { effect, ..failure }, Some(journal), run.now_ms());
-                }
+                // The journal stays open: the next attempt looks again, after the pause of this failure.
+                Err(failure) => return fail(failure, Some(journal), run.now_ms()),
             }
         }
         if let Err(failure) = self.has_budget(run, answer.channel) {
