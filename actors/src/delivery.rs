@@ -13,6 +13,7 @@ pub mod rate;
 pub mod split;
 
 pub(crate) mod account_delivery;
+pub(crate) mod arrivals;
 pub(crate) mod breaker;
 pub(crate) mod engine;
 pub(crate) mod fleet;

@@ -3,7 +3,6 @@
 //! Classification is pure and costs microseconds, so it runs in the handler; whatever needs the store
 //! runs in a future of its own. An item is known by (account, id of the direct message or post).
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -138,12 +137,12 @@ impl Desk {
         if rows.is_empty() {
             return Ok(receipt);
         }
-        let targets: BTreeSet<String> = rows.iter().map(|row| row.target_id.clone()).collect();
-        let admissions = self.shared.writer.ask(Admit(rows)).await??;
-        for (class, admission) in classes.iter().zip(admissions) {
+        let admitted = self.shared.writer.ask(Admit(rows)).await??;
+        for (class, (row, admission)) in classes.iter().zip(admitted) {
             let result = match admission {
-                Admission::Accepted { .. } => {
+                Admission::Accepted { is_alone } => {
                     receipt.accepted += 1;
+                    self.fleet.accepted(row, is_alone);
                     "accepted"
                 }
                 Admission::Duplicate => {
@@ -152,11 +151,6 @@ impl Desk {
                 }
             };
             self.shared.metrics.count_item(class.as_str(), result);
-        }
-        if receipt.accepted > 0 {
-            for target in targets {
-                self.fleet.wake(Direction::ToServicenow, &target);
-            }
         }
         Ok(receipt)
     }

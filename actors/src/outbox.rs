@@ -236,22 +236,24 @@ impl Desk {
         fingerprint: &str,
         wait: Duration,
     ) -> Result<AnswerState, OutboxError> {
-        let (id, account_id) = (new.id.clone(), new.account_id.clone());
+        let id = new.id.clone();
         let deadline = tokio::time::Instant::now() + wait;
         let mut outcome = self.fleet.waiters().wait_for(&id);
         let admitted = self.shared.writer.ask(Admit(vec![new])).await;
-        let is_duplicate = match admitted {
-            Ok(Ok(admissions)) => admissions.first() == Some(&Admission::Duplicate),
+        let admitted = match admitted {
+            Ok(Ok(mut admitted)) => admitted.pop(),
             Ok(Err(error)) => return Err(self.not_stored(&id, outcome, error.into())),
             Err(error) => return Err(self.not_stored(&id, outcome, error.into())),
         };
-        if let (true, Some(key)) = (is_duplicate, dedup_key) {
+        if let (Some((_, Admission::Duplicate)), Some(key)) = (&admitted, dedup_key) {
             drop(outcome);
             self.fleet.waiters().forget(&id);
             let earlier = deliveries::by_dedup_key(&self.shared.db, &key).await?;
             return same_or_conflict(earlier.ok_or(OutboxError::UnknownTarget)?, fingerprint);
         }
-        self.fleet.wake(Direction::ToX, &account_id);
+        if let Some((row, Admission::Accepted { is_alone })) = admitted {
+            self.fleet.accepted(row, is_alone);
+        }
         loop {
             let is_told = tokio::time::timeout_at(deadline, &mut outcome).await.is_ok();
             let next = self.fleet.waiters().wait_for(&id);

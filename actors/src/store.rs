@@ -17,6 +17,7 @@ use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool};
 mod dialect;
 
 pub(crate) mod accounts;
+pub(crate) mod batch;
 pub(crate) mod conversations;
 pub(crate) mod deliveries;
 pub(crate) mod instances;
@@ -97,6 +98,32 @@ pub(crate) enum Conn<'c> {
     Sqlite(&'c mut SqliteConnection),
     /// To a server.
     Postgres(&'c mut PgConnection),
+}
+
+/// A transaction of the writer. Dropped without a commit, it is rolled back.
+pub(crate) enum Transaction {
+    /// In the embedded database.
+    Sqlite(sqlx::SqliteTransaction<'static>),
+    /// In a server.
+    Postgres(sqlx::PgTransaction<'static>),
+}
+
+impl Transaction {
+    /// Its connection.
+    pub(crate) fn conn(&mut self) -> Conn<'_> {
+        match self {
+            Self::Sqlite(transaction) => Conn::Sqlite(transaction),
+            Self::Postgres(transaction) => Conn::Postgres(transaction),
+        }
+    }
+
+    /// Makes everything in it last.
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(transaction) => Ok(transaction.commit().await?),
+            Self::Postgres(transaction) => Ok(transaction.commit().await?),
+        }
+    }
 }
 
 /// How the schema stands against this program.
@@ -234,6 +261,14 @@ impl Db {
         }
         let n_missing = known.iter().filter(|migration| !applied.contains(&migration.version)).count();
         Ok(if n_missing == 0 { SchemaState::Current } else { SchemaState::Behind(n_missing) })
+    }
+
+    /// Begins a transaction that may write.
+    pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
+        Ok(match self {
+            Self::Sqlite(db) => Transaction::Sqlite(db.writes.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Transaction::Postgres(pool.begin().await?),
+        })
     }
 
     /// Ends all connections, after what they are doing.

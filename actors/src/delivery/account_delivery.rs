@@ -16,7 +16,7 @@ use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::store::StoreError;
 use crate::store::accounts::SetStatus;
 use crate::store::deliveries::{self, Delivery as Row};
-use crate::writer::Apply;
+use crate::writer::{Apply, Claim};
 use crate::x::client::{AccountCredentials, Search, Sent, Stamp, XClient};
 use crate::x::errors::{CallError, Refusal};
 use crate::x::limits::{Budget, Limits};
@@ -133,8 +133,10 @@ impl Courier for AccountCourier {
         };
         let look_at = sent_at + run.timeout_ms;
         let journal = Journal { step: Step::Send, sent_at, look_at, n_parts_done: 0 };
-        if let Err(failure) = run.record_intent(delivery, &journal, None).await {
-            return fail(failure, None, sent_at);
+        match run.record_intent(delivery, &journal, None).await {
+            Ok(Claim::Held) => {}
+            Ok(Claim::Lost) => return Outcome::Lost,
+            Err(failure) => return fail(failure, None, sent_at),
         }
         self.budget(answer.channel).borrow_mut().record(sent_at);
         let error = match self.send(run, delivery, &answer).await {

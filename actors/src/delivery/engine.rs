@@ -12,6 +12,7 @@ use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 
+use super::arrivals::News;
 use super::breaker::Breaker;
 use super::fleet::Ended;
 use super::gate::Gate;
@@ -87,6 +88,10 @@ pub(crate) struct Delivery<T: Target> {
     queue: VecDeque<String>,
     /// Lanes that wait for a look-up, and until when.
     deferred: HashMap<String, i64>,
+    /// Lanes that were found ready while they were worked on: looked for again when they end.
+    overtaken: HashSet<String>,
+    /// More lanes are ready than were read.
+    has_more: bool,
     is_loading: bool,
     ended_while_loading: HashSet<String>,
     must_look_again: bool,
@@ -106,7 +111,7 @@ struct Ready {
     lanes: Vec<ReadyLane>,
     /// Arrivals counted before it.
     n_arrivals: u64,
-    /// When the next lane becomes ready, if none is now.
+    /// When the next lane becomes ready that is not now.
     next_at: Option<i64>,
 }
 
@@ -138,6 +143,8 @@ impl<T: Target> Delivery<T> {
             active: HashSet::new(),
             queue: VecDeque::new(),
             deferred: HashMap::new(),
+            overtaken: HashSet::new(),
+            has_more: false,
             is_loading: false,
             ended_while_loading: HashSet::new(),
             must_look_again: false,
@@ -179,14 +186,9 @@ impl<T: Target> Delivery<T> {
             };
             let now_ms = run.now_ms();
             let n_lanes = i64::try_from(limit).unwrap_or(i64::MAX);
-            let n_arrivals = run.arrivals.load(Ordering::Acquire);
+            let n_arrivals = run.arrivals.n_noted();
             let lanes = lanes::ready(&run.shared.db, target.id(), now_ms, n_lanes, SMALL_LANE).await?;
-            // While there is work, the end of a lane leads to the next look.
-            let next_at = if lanes.is_empty() {
-                lanes::next_ready_at(&run.shared.db, target.id(), now_ms).await?
-            } else {
-                None
-            };
+            let next_at = lanes::next_ready_at(&run.shared.db, target.id(), now_ms).await?;
             Ok::<_, StoreError>((equipment, Ready { lanes, n_arrivals, next_at }))
         };
         context.spawn(reading.into_actor(self).map(move |read, actor, context| {
@@ -227,12 +229,15 @@ impl<T: Target> Delivery<T> {
     fn take_ready(&mut self, ready: Ready, limit: usize, context: &mut Context<Self>) {
         let now_ms = self.run.now_ms();
         self.deferred.retain(|_, until| *until > now_ms);
-        let was_full = ready.lanes.len() >= limit;
+        self.has_more = ready.lanes.len() >= limit;
         let queued: HashSet<String> = self.queue.iter().cloned().collect();
         let mut pages = HashMap::new();
         for lane in ready.lanes {
-            let is_known = self.active.contains(&lane.id) || queued.contains(&lane.id);
-            if is_known || self.deferred.contains_key(&lane.id) {
+            if self.active.contains(&lane.id) {
+                self.overtaken.insert(lane.id);
+                continue;
+            }
+            if queued.contains(&lane.id) || self.deferred.contains_key(&lane.id) {
                 continue;
             }
             // What was read of a lane that was worked on meanwhile is out of date.
@@ -242,14 +247,34 @@ impl<T: Target> Delivery<T> {
             self.queue.push_back(lane.id);
         }
         self.ended_while_loading.clear();
-        if was_full {
-            self.must_look_again = true;
-        }
         let next_deferred = self.deferred.values().copied().min();
         if let Some(at) = [ready.next_at, next_deferred].into_iter().flatten().min() {
             self.look_at(at, context);
         }
         self.dispatch_with(pages, ready.n_arrivals, context);
+    }
+
+    /// Takes what was handed over; looks at the store when there is more.
+    fn take_news(&mut self, news: News, context: &mut Context<Self>) {
+        let n_arrivals = self.run.arrivals.n_noted();
+        let may_start = self.equipment.is_some() && !self.is_blocked && self.run.now_ms() >= self.paused_until;
+        let mut pages = HashMap::new();
+        for row in news.rows {
+            let lane = row.lane_id.clone();
+            if self.active.contains(&lane) || self.deferred.contains_key(&lane) {
+                self.overtaken.insert(lane);
+            } else if !may_start || self.queue.len() >= PAGE {
+                // It is found again by the look that ends the pause, or that follows the page.
+                self.has_more = true;
+            } else if !self.queue.contains(&lane) {
+                self.queue.push_back(lane.clone());
+                pages.insert(lane, vec![row]);
+            }
+        }
+        self.dispatch_with(pages, n_arrivals, context);
+        if news.must_look || self.equipment.is_none() {
+            self.look(context);
+        }
     }
 
     /// Sets the timer that looks again, unless an earlier one is set.
@@ -290,8 +315,7 @@ impl<T: Target> Delivery<T> {
             self.look_at(until, context);
             return;
         }
-        // After an outage one conversation tries alone.
-        let n_at_once = if self.breaker.is_open() { 1 } else { equipment.concurrency };
+        let n_at_once = self.n_at_once();
         while self.active.len() < n_at_once {
             let Some(lane) = self.queue.pop_front() else { break };
             self.active.insert(lane.clone());
@@ -308,6 +332,14 @@ impl<T: Target> Delivery<T> {
         }
     }
 
+    fn n_at_once(&self) -> usize {
+        // After an outage one conversation tries alone.
+        if self.breaker.is_open() {
+            return 1;
+        }
+        self.equipment.as_ref().map_or(1, |equipment| equipment.concurrency)
+    }
+
     fn lane_ended(&mut self, lane: &str, report: LaneReport, context: &mut Context<Self>) {
         self.active.remove(lane);
         if self.is_loading {
@@ -316,7 +348,9 @@ impl<T: Target> Delivery<T> {
         self.last_work_at = self.run.now_ms();
         self.judge(&report, context);
         match report.end {
-            LaneEnd::Left | LaneEnd::Waits => {}
+            LaneEnd::Left => {}
+            LaneEnd::Lost => self.look(context),
+            LaneEnd::Waits(until) => self.look_at(until, context),
             LaneEnd::Deferred(until) => {
                 self.deferred.insert(lane.to_owned(), until);
                 self.look_at(until, context);
@@ -327,7 +361,8 @@ impl<T: Target> Delivery<T> {
                 self.tell("needs_auth", failure.detail, None, None, context);
             }
         }
-        if self.must_look_again || self.queue.is_empty() {
+        let is_short_of_lanes = self.has_more && self.queue.len() < self.n_at_once();
+        if self.overtaken.remove(lane) || is_short_of_lanes {
             self.look(context);
         }
         self.dispatch(context);
@@ -433,7 +468,8 @@ impl<T: Target> Handler<Nudge> for Delivery<T> {
 
     fn handle(&mut self, nudge: Nudge, context: &mut Context<Self>) {
         drop(nudge);
-        self.look(context);
+        let news = self.run.arrivals.take();
+        self.take_news(news, context);
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
+use super::arrivals::Arrivals;
 use super::account_delivery::{AccountDelivery, AccountTarget, OpenAccount};
 use super::backoff::Backoff;
 use super::engine::{Delivery, Drain, Reload, Target};
@@ -17,7 +18,7 @@ use super::lane_run::Run;
 use super::waiters::Waiters;
 use crate::kernel::{Mailbox, Terms, start};
 use crate::shared::Shared;
-use crate::store::deliveries::Direction;
+use crate::store::deliveries::{Delivery as Row, Direction, NewDelivery};
 use crate::store::routing::is_unrouted;
 
 /// How often ready lanes are looked for that nobody was woken for.
@@ -61,7 +62,7 @@ struct Inner {
 /// An actor of the fleet. The number tells it from an earlier one for the same target.
 struct Member<T: Target> {
     mailbox: Mailbox<Delivery<T>>,
-    arrivals: Arc<AtomicU64>,
+    arrivals: Arc<Arrivals>,
 }
 
 impl Fleet {
@@ -100,18 +101,28 @@ impl Fleet {
 
     /// Says that there is something to deliver to a target; starts its actor if there is none.
     pub(crate) fn wake(&self, direction: Direction, target_id: &str) {
+        self.tell(direction, target_id, None);
+    }
+
+    /// Says that a delivery was stored; `is_alone` when nothing else is pending in its lane.
+    pub(crate) fn accepted(&self, new: NewDelivery, is_alone: bool) {
+        let (direction, target_id) = (new.direction, new.target_id.clone());
+        self.tell(direction, &target_id, is_alone.then(|| new.into()));
+    }
+
+    fn tell(&self, direction: Direction, target_id: &str, row: Option<Row>) {
         // What has no instance yet waits until it gets one.
         if self.inner.is_stopping.load(Ordering::Acquire) || is_unrouted(target_id) {
             return;
         }
         match direction {
-            Direction::ToServicenow => self.wake_instance(target_id),
-            Direction::ToX => self.wake_account(target_id),
+            Direction::ToServicenow => self.tell_instance(target_id, row),
+            Direction::ToX => self.tell_account(target_id, row),
         }
     }
 
-    fn wake_instance(&self, id: &str) {
-        if self.inner.instances.get(id).is_some_and(|member| member.nudge()) {
+    fn tell_instance(&self, id: &str, row: Option<Row>) {
+        if self.inner.instances.get(id).is_some_and(|member| member.tell(row)) {
             return;
         }
         let Entry::Vacant(vacant) = Self::vacancy(&self.inner.instances, id) else { return };
@@ -122,8 +133,8 @@ impl Fleet {
         vacant.insert(self.launch("instance_delivery", Direction::ToServicenow, id, target, on_end));
     }
 
-    fn wake_account(&self, id: &str) {
-        if self.inner.accounts.get(id).is_some_and(|member| member.nudge()) {
+    fn tell_account(&self, id: &str, row: Option<Row>) {
+        if self.inner.accounts.get(id).is_some_and(|member| member.tell(row)) {
             return;
         }
         let Entry::Vacant(vacant) = Self::vacancy(&self.inner.accounts, id) else { return };
@@ -152,7 +163,7 @@ impl Fleet {
         on_end: Ended,
     ) -> Member<T> {
         let inner = &self.inner;
-        let arrivals = Arc::new(AtomicU64::new(0));
+        let arrivals = Arc::<Arrivals>::default();
         let timeout_ms = match direction {
             Direction::ToServicenow => inner.settings.servicenow_timeout_ms,
             Direction::ToX => inner.settings.x_timeout_ms,
@@ -218,8 +229,13 @@ impl Fleet {
 }
 
 impl<T: Target> Member<T> {
-    fn nudge(&self) -> bool {
-        self.arrivals.fetch_add(1, Ordering::AcqRel);
+    /// Hands a row over, or says that there is something to look for. `false` when the actor is gone; the
+    /// next one looks at the store when it starts.
+    fn tell(&self, row: Option<Row>) -> bool {
+        match row {
+            Some(row) => self.arrivals.hand(row),
+            None => self.arrivals.note(),
+        }
         self.mailbox.nudge()
     }
 

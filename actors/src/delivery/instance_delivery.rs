@@ -133,10 +133,13 @@ impl Courier for InstanceCourier {
         };
         let mut walk = Walk::begin(self, run, delivery, message, conversation);
         let went = walk.go().await;
-        self.remember(key, walk.conversation.clone());
+        if !matches!(went, Err(Halt::Lost)) {
+            self.remember(key, walk.conversation.clone());
+        }
         match went {
             Ok(()) => Outcome::Delivered(Box::new(walk.arrived())),
             Err(Halt::NotYet(until)) => Outcome::NotYet(until),
+            Err(Halt::Lost) => Outcome::Lost,
             Err(Halt::Failed(failure)) => Outcome::Failed(Box::new(Failed {
                 failure,
                 journal: walk.journal.filter(|journal| journal.is_open() || journal.n_parts_done > 0),

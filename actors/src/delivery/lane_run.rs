@@ -2,21 +2,21 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use super::arrivals::Arrivals;
 use super::backoff::{Backoff, NextStep, Situation, next_step};
 use super::journal::Journal;
 use super::waiters::Waiters;
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::shared::Shared;
-use crate::store::StoreError;
 use crate::store::conversations::Conversation;
 use crate::store::deliveries::{self, Delivery, Direction};
 use crate::store::lanes::{Begin, Settle};
-use crate::writer::{RecordIntent, RecordOutcome, WriteError};
+use crate::writer::{Claim, RecordIntent, RecordOutcome, WriteError};
 
 /// Messages of one conversation that are read at once.
 const PAGE: i64 = 16;
@@ -32,6 +32,8 @@ pub(crate) enum Outcome {
     Failed(Box<Failed>),
     /// Nothing was tried: whether an earlier call had its effect can be known only from then on.
     NotYet(i64),
+    /// Somebody else has made an attempt meanwhile; nothing was done.
+    Lost,
 }
 
 /// What is known of an arrival.
@@ -62,8 +64,10 @@ pub(crate) struct Failed {
 pub(crate) enum LaneEnd {
     /// Nothing is pending in it, or the process stops.
     Left,
+    /// What was known of its head is out of date.
+    Lost,
     /// Its head waits until then; the store knows.
-    Waits,
+    Waits(i64),
     /// Its head waits until then; the store does not know.
     Deferred(i64),
     /// Nothing may be sent to the target until then.
@@ -103,8 +107,8 @@ pub(crate) struct Run {
     /// How long one call may take over there.
     pub(crate) timeout_ms: i64,
     pub(crate) waiters: Waiters,
-    /// Counts arrivals for the target: a lane is read again when one came.
-    pub(crate) arrivals: Arc<AtomicU64>,
+    /// What comes for the target: a lane is read again when something did.
+    pub(crate) arrivals: Arc<Arrivals>,
     /// Set when the process stops: nothing new is begun.
     pub(crate) is_stopping: Arc<AtomicBool>,
 }
@@ -114,15 +118,21 @@ impl Run {
         self.shared.sources.now_ms()
     }
 
-    /// Stores what is about to be done.
+    /// Stores what is about to be done. Nothing may be done when the claim is lost.
     pub(crate) async fn record_intent(
         &self,
         delivery: &Delivery,
         journal: &Journal,
         conversation: Option<Conversation>,
-    ) -> Result<(), Failure> {
-        let begin =
-            Begin { id: delivery.id.clone(), journal: journal.write(), at: journal.sent_at, conversation };
+    ) -> Result<Claim, Failure> {
+        let begin = Begin {
+            id: delivery.id.clone(),
+            held: delivery.fence,
+            mark: delivery.mark,
+            journal: journal.write(),
+            at: journal.sent_at,
+            conversation,
+        };
         self.shared
             .writer
             .ask(RecordIntent(begin))
@@ -132,22 +142,19 @@ impl Run {
             .map_err(|error| store_failure(&error.to_string()))
     }
 
-    async fn settle(&self, mut settle: Settle) {
+    async fn settle(&self, settle: Settle) {
         let mut pause = Duration::from_millis(20);
         loop {
             let stored = self.shared.writer.ask(RecordOutcome(settle.clone())).await;
             let error = match stored {
-                Ok(Ok(())) => return,
+                Ok(Ok(Claim::Held)) => return,
+                Ok(Ok(Claim::Lost)) => {
+                    tracing::info!(delivery = settle.id, "an outcome came too late: the delivery went on or is gone");
+                    return;
+                }
                 Ok(Err(error)) => WriteError::from(error),
                 Err(error) => WriteError::from(error),
             };
-            if error == WriteError::Store(StoreError::Orphan) {
-                // The account was deleted meanwhile, and everything of it.
-                if settle.conversation.take().is_none() {
-                    return;
-                }
-                continue;
-            }
             // The outcome is known only here. It is kept until the store takes it; if the process ends
             // before, the journal says that a look-up is due.
             tracing::warn!(delivery = settle.id, %error, "outcome could not be stored; trying again");
@@ -187,7 +194,7 @@ pub(crate) async fn run_lane(
         let (page, n_arrivals) = if let Some(first) = first.take() {
             first
         } else {
-            let n_arrivals = run.arrivals.load(Ordering::Acquire);
+            let n_arrivals = run.arrivals.n_noted();
             match deliveries::of_lane(&run.shared.db, lane_id, PAGE).await {
                 Ok(page) => (page, n_arrivals),
                 Err(error) => {
@@ -199,20 +206,21 @@ pub(crate) async fn run_lane(
             }
         };
         let is_last_page = page.len() < usize::try_from(PAGE).unwrap_or_default();
-        for delivery in page {
+        for mut delivery in page {
             if run.is_stopping.load(Ordering::Acquire) {
                 return report;
             }
+            delivery.mark = run.shared.sources.mark();
             if let Some(end) = attempt(&run, courier, &delivery, &mut report).await {
                 report.end = end;
                 return report;
             }
             // An older message may have come late: it goes before what has not begun.
-            if run.arrivals.load(Ordering::Acquire) != n_arrivals {
+            if run.arrivals.n_noted() != n_arrivals {
                 break;
             }
         }
-        if is_last_page && run.arrivals.load(Ordering::Acquire) == n_arrivals {
+        if is_last_page && run.arrivals.n_noted() == n_arrivals {
             return report;
         }
     }
@@ -231,6 +239,9 @@ async fn attempt(
     let now_ms = run.now_ms();
     let mut settle = Settle {
         id: delivery.id.clone(),
+        held: delivery.fence,
+        mark: delivery.mark,
+        end_mark: delivery.mark + 1,
         lane_id: delivery.lane_id.clone(),
         at: begun_at,
         duration_ms: now_ms - begun_at,
@@ -240,6 +251,7 @@ async fn attempt(
     };
     let end = match outcome {
         Outcome::NotYet(until) => return Some(LaneEnd::Deferred(until)),
+        Outcome::Lost => return Some(LaneEnd::Lost),
         Outcome::Delivered(delivered) => {
             arrived(run, delivery, *delivered, &mut settle, now_ms);
             report.n_delivered += 1;
@@ -344,14 +356,14 @@ fn failed_attempt(
         }
         NextStep::RetryAt(at) => {
             settle.lane_ready_at = at;
-            Some(LaneEnd::Waits)
+            Some(LaneEnd::Waits(at))
         }
         NextStep::LookUpAt(at) => {
             settle.lane_ready_at = at;
             if let Some(journal) = journal.as_mut() {
                 journal.look_at = at;
             }
-            Some(LaneEnd::Waits)
+            Some(LaneEnd::Waits(at))
         }
     };
     if end.is_some() {

@@ -16,6 +16,7 @@ use crate::servicenow::journal::{Journal as CaseJournal, JournalSearch, SearchSt
 use crate::servicenow::keys::{CorrelationId, Handle, SysId, XUserId};
 use crate::store::conversations::Conversation;
 use crate::store::deliveries::Delivery as Row;
+use crate::writer::Claim;
 
 /// How many calls an attempt makes at most: a walk that goes in a circle ends.
 const MAX_STEPS: usize = 64;
@@ -24,6 +25,7 @@ const MAX_STEPS: usize = 64;
 pub(super) enum Halt {
     Failed(Failure),
     NotYet(i64),
+    Lost,
 }
 
 impl From<Failure> for Halt {
@@ -344,7 +346,9 @@ impl<'a> Walk<'a> {
         // What the steps before found out is stored with it; the rest waits for the outcome.
         let records = records_of(&self.conversation);
         let news = (records != self.stored_records).then(|| self.conversation.clone());
-        self.run.record_intent(self.delivery, &journal, news).await?;
+        if self.run.record_intent(self.delivery, &journal, news).await? == Claim::Lost {
+            return Err(Halt::Lost);
+        }
         self.stored_records = records;
         self.journal = Some(journal);
         Ok(())

@@ -88,6 +88,14 @@ impl Sources {
         f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
     }
 
+    /// A number that is used once, never 0.
+    pub fn mark(&self) -> i64 {
+        let mut bytes = [0_u8; 8];
+        self.fill(&mut bytes);
+        // Positive, and never the last one: what follows it is used too.
+        (i64::from_le_bytes(bytes) >> 2).unsigned_abs().max(1).cast_signed()
+    }
+
     /// A new record id: a version 7 UUID of the present time, which sorts by creation.
     pub fn id(&self) -> String {
         let mut bytes = [0_u8; 10];

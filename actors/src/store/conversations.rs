@@ -3,27 +3,30 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::deliveries::to_json;
-use super::{Conn, Db, StoreError};
+use super::{Db, StoreError};
 
 statements! {
     GET = "SELECT account_id, customer_id, handle, name, instance_id, customer_sys_id, case_sys_id, case_number, episode, case_open_at, last_post_id, last_channel FROM conversations WHERE account_id = $1 AND customer_id = $2";
+    /// `$1`: an array of [`Seen`]. What an attempt saw that has lost its delivery is not stored.
     SAVE = sqlite "INSERT INTO conversations (account_id, customer_id, handle, name, instance_id, customer_sys_id, case_sys_id, case_number, episode, case_open_at, last_post_id, last_channel)
         SELECT value->>'account_id', value->>'customer_id', value->>'handle', value->>'name', value->>'instance_id', value->>'customer_sys_id', value->>'case_sys_id', value->>'case_number', value->>'episode', value->>'case_open_at', value->>'last_post_id', value->>'last_channel'
-        FROM json_each($1) WHERE true
+        FROM json_each($1) AS r WHERE EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = r.value->>'delivery_id' AND d.fence = r.value->>'fence')
         ON CONFLICT (account_id, customer_id) DO UPDATE SET handle = excluded.handle, name = excluded.name, instance_id = excluded.instance_id, customer_sys_id = excluded.customer_sys_id, case_sys_id = excluded.case_sys_id, case_number = excluded.case_number, episode = excluded.episode, case_open_at = excluded.case_open_at, last_post_id = excluded.last_post_id, last_channel = excluded.last_channel"
         postgres "INSERT INTO conversations (account_id, customer_id, handle, name, instance_id, customer_sys_id, case_sys_id, case_number, episode, case_open_at, last_post_id, last_channel)
         SELECT account_id, customer_id, handle, name, instance_id, customer_sys_id, case_sys_id, case_number, episode, case_open_at, last_post_id, last_channel
-        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (account_id TEXT, customer_id TEXT, handle TEXT, name TEXT, instance_id TEXT, customer_sys_id TEXT, case_sys_id TEXT, case_number TEXT, episode BIGINT, case_open_at BIGINT, last_post_id TEXT, last_channel TEXT)
+        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (account_id TEXT, customer_id TEXT, handle TEXT, name TEXT, instance_id TEXT, customer_sys_id TEXT, case_sys_id TEXT, case_number TEXT, episode BIGINT, case_open_at BIGINT, last_post_id TEXT, last_channel TEXT, delivery_id TEXT, fence BIGINT)
+        WHERE EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = r.delivery_id AND d.fence = r.fence)
         ON CONFLICT (account_id, customer_id) DO UPDATE SET handle = excluded.handle, name = excluded.name, instance_id = excluded.instance_id, customer_sys_id = excluded.customer_sys_id, case_sys_id = excluded.case_sys_id, case_number = excluded.case_number, episode = excluded.episode, case_open_at = excluded.case_open_at, last_post_id = excluded.last_post_id, last_channel = excluded.last_channel";
     SAVE_CASES = sqlite "INSERT INTO cases (instance_id, sys_id, user_id, account_id, customer_id, customer_sys_id, number, open_at)
         SELECT value->>'instance_id', value->>'case_sys_id', accounts.user_id, value->>'account_id', value->>'customer_id', value->>'customer_sys_id', value->>'case_number', value->>'case_open_at'
-        FROM json_each($1) JOIN accounts ON accounts.id = value->>'account_id' WHERE value->>'case_sys_id' IS NOT NULL AND value->>'instance_id' IS NOT NULL
+        FROM json_each($1) AS r JOIN accounts ON accounts.id = value->>'account_id' WHERE value->>'is_case_new' AND value->>'case_sys_id' IS NOT NULL AND value->>'instance_id' IS NOT NULL
+        AND EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = r.value->>'delivery_id' AND d.fence = r.value->>'fence')
         ON CONFLICT (sys_id, instance_id) DO UPDATE SET open_at = excluded.open_at"
         postgres "INSERT INTO cases (instance_id, sys_id, user_id, account_id, customer_id, customer_sys_id, number, open_at)
         SELECT r.instance_id, r.case_sys_id, accounts.user_id, r.account_id, r.customer_id, r.customer_sys_id, r.case_number, r.case_open_at
-        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (account_id TEXT, customer_id TEXT, instance_id TEXT, customer_sys_id TEXT, case_sys_id TEXT, case_number TEXT, case_open_at BIGINT)
-        JOIN accounts ON accounts.id = r.account_id WHERE r.case_sys_id IS NOT NULL AND r.instance_id IS NOT NULL
+        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (account_id TEXT, customer_id TEXT, instance_id TEXT, customer_sys_id TEXT, case_sys_id TEXT, case_number TEXT, case_open_at BIGINT, is_case_new BOOLEAN, delivery_id TEXT, fence BIGINT)
+        JOIN accounts ON accounts.id = r.account_id WHERE r.is_case_new AND r.case_sys_id IS NOT NULL AND r.instance_id IS NOT NULL
+        AND EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = r.delivery_id AND d.fence = r.fence)
         ON CONFLICT (sys_id, instance_id) DO UPDATE SET open_at = excluded.open_at";
     BY_CASE = "SELECT account_id, customer_id FROM cases WHERE sys_id = $1 AND user_id = $2 ORDER BY COALESCE(open_at, 0) DESC LIMIT 1";
     BY_CUSTOMER = "SELECT account_id, customer_id FROM cases WHERE customer_sys_id = $1 AND user_id = $2 ORDER BY COALESCE(open_at, 0) DESC LIMIT 1";
@@ -46,7 +49,6 @@ pub(crate) struct Conversation {
     pub(crate) last_channel: Option<String>,
     /// The case was not known before: it is entered among the cases.
     #[sqlx(skip)]
-    #[serde(skip)]
     pub(crate) is_case_new: bool,
 }
 
@@ -71,6 +73,16 @@ impl Conversation {
     }
 }
 
+/// What an attempt found out of a conversation.
+#[derive(Debug, Serialize)]
+pub(super) struct Seen<'a> {
+    pub(super) delivery_id: &'a str,
+    /// The fence that its write leaves on the delivery.
+    pub(super) fence: i64,
+    #[serde(flatten)]
+    pub(super) conversation: &'a Conversation,
+}
+
 /// Who stands behind a record on the ServiceNow side: (account id, X user id of the customer).
 pub(crate) type Party = (String, String);
 
@@ -85,23 +97,6 @@ pub(crate) async fn get(
         .bind(customer_id)
         .fetch_optional(pool)
         .await)?)
-}
-
-/// Stores what is known of conversations, each at most once, and their cases.
-pub(super) async fn save(conn: &mut Conn<'_>, conversations: &[&Conversation]) -> Result<(), StoreError> {
-    if conversations.is_empty() {
-        return Ok(());
-    }
-    let json = to_json(&conversations)?;
-    on_conn!(conn, |conn, sql| sqlx::query(sql(SAVE)).bind(&json).execute(&mut **conn).await.map(drop))?;
-    if conversations.iter().any(|conversation| conversation.is_case_new) {
-        on_conn!(conn, |conn, sql| sqlx::query(sql(SAVE_CASES))
-            .bind(&json)
-            .execute(&mut **conn)
-            .await
-            .map(drop))?;
-    }
-    Ok(())
 }
 
 /// Whose case this is, among those of a user. The account may be unlinked by now.

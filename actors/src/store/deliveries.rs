@@ -3,30 +3,33 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::{Conn, Db, StoreError};
+use super::{Db, StoreError};
 
 statements! {
-    ADMIT = sqlite "INSERT INTO deliveries (id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, attempts, next_attempt_at, deadline_at, created_at)
+    /// `$1`: an array of [`NewDelivery`].
+    ADD = sqlite "INSERT INTO deliveries (id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, attempts, next_attempt_at, deadline_at, created_at)
         SELECT value->>'id', value->>'direction', value->>'kind', value->>'status', value->>'user_id', value->>'account_id', value->>'instance_id', value->>'customer_id', value->>'lane_id', value->>'dedup_key', value->>'source_id', value->>'fingerprint', value->>'order_key', value->>'payload', 0, value->>'created_at', value->>'deadline_at', value->>'created_at'
         FROM json_each($1) WHERE true
-        ON CONFLICT (dedup_key) DO NOTHING RETURNING id"
-        postgres "INSERT INTO deliveries (id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, attempts, next_attempt_at, deadline_at, created_at)
-        SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, 0, created_at, deadline_at, created_at
-        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, direction TEXT, kind TEXT, status TEXT, user_id TEXT, account_id TEXT, instance_id TEXT, customer_id TEXT, lane_id TEXT, dedup_key TEXT, source_id TEXT, fingerprint TEXT, order_key TEXT, payload TEXT, created_at BIGINT, deadline_at BIGINT)
-        ON CONFLICT (dedup_key) DO NOTHING RETURNING id";
-    ADMIT_TO_LANES = sqlite "INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at)
-        SELECT value->>'id', value->>'account_id', value->>'direction', value->>'target_id', value->>'n_pending', value->>'ready_at'
-        FROM json_each($1) WHERE true
-        ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, target_id = excluded.target_id, ready_at = COALESCE(lanes.ready_at, excluded.ready_at)
-        RETURNING id, n_pending"
-        postgres "INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at)
-        SELECT id, account_id, direction, target_id, n_pending, ready_at
-        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, account_id TEXT, direction TEXT, target_id TEXT, n_pending BIGINT, ready_at BIGINT)
-        ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, target_id = excluded.target_id, ready_at = COALESCE(lanes.ready_at, excluded.ready_at)
-        RETURNING id, n_pending";
-    BY_DEDUP_KEY = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at FROM deliveries WHERE dedup_key = $1";
-    BY_ID = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at FROM deliveries WHERE id = $1";
-    OF_LANE = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at
+        ON CONFLICT (dedup_key) DO NOTHING";
+    /// Rows have ids of their own, so those of them that stand in the table were added just now.
+    ADD_TO_LANES = sqlite "INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at)
+        SELECT r.value->>'lane_id', r.value->>'account_id', r.value->>'direction', r.value->>'target_id', COUNT(*), MIN(r.value->>'created_at')
+        FROM json_each($1) AS r WHERE EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = r.value->>'id') GROUP BY r.value->>'lane_id'
+        ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, target_id = excluded.target_id, ready_at = COALESCE(lanes.ready_at, excluded.ready_at)";
+    ADDED = sqlite "SELECT json_group_array(json_array(d.id, l.n_pending)) FROM json_each($1) AS r JOIN deliveries AS d ON d.id = r.value->>'id' JOIN lanes AS l ON l.id = d.lane_id";
+    /// The three above in one.
+    ADMIT = postgres "WITH r AS (SELECT * FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, direction TEXT, kind TEXT, status TEXT, user_id TEXT, account_id TEXT, instance_id TEXT, target_id TEXT, customer_id TEXT, lane_id TEXT, dedup_key TEXT, source_id TEXT, fingerprint TEXT, order_key TEXT, payload TEXT, created_at BIGINT, deadline_at BIGINT)),
+        added AS (INSERT INTO deliveries (id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, attempts, next_attempt_at, deadline_at, created_at)
+            SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, 0, created_at, deadline_at, created_at FROM r ORDER BY dedup_key
+            ON CONFLICT (dedup_key) DO NOTHING RETURNING id, lane_id),
+        reached AS (INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at)
+            SELECT r.lane_id, MIN(r.account_id), MIN(r.direction), MIN(r.target_id), COUNT(*), MIN(r.created_at) FROM r JOIN added ON added.id = r.id GROUP BY r.lane_id ORDER BY r.lane_id
+            ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, target_id = excluded.target_id, ready_at = COALESCE(lanes.ready_at, excluded.ready_at)
+            RETURNING id, n_pending)
+        SELECT COALESCE(CAST(json_agg(json_build_array(added.id, reached.n_pending)) AS TEXT), '[]') FROM added JOIN reached ON reached.id = added.lane_id";
+    BY_DEDUP_KEY = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at, fence FROM deliveries WHERE dedup_key = $1";
+    BY_ID = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at, fence FROM deliveries WHERE id = $1";
+    OF_LANE = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at, fence
         FROM deliveries WHERE lane_id = $1 AND status IN ('queued', 'sending', 'retrying', 'blocked')
         ORDER BY CASE WHEN begun_at IS NULL THEN 1 ELSE 0 END, order_key, id LIMIT CAST($2 AS BIGINT)";
     SENT_AS = "SELECT COUNT(*) FROM deliveries WHERE account_id = $1 AND message_id = $2";
@@ -50,7 +53,6 @@ pub(crate) struct NewDelivery {
     pub(crate) account_id: String,
     pub(crate) instance_id: Option<String>,
     /// The instance or account whose actor delivers it.
-    #[serde(skip)]
     pub(crate) target_id: String,
     pub(crate) customer_id: String,
     pub(crate) lane_id: String,
@@ -128,68 +130,46 @@ pub(crate) struct Delivery {
     pub(crate) case_number: Option<String>,
     pub(crate) created_at: i64,
     pub(crate) delivered_at: Option<i64>,
+    /// What the last write of an attempt left in the store, or 0.
+    pub(crate) fence: i64,
+    /// What this attempt writes there: chosen anew for each.
+    #[sqlx(skip)]
+    pub(crate) mark: i64,
 }
 
-#[derive(Serialize)]
-struct LaneArrival<'a> {
-    id: &'a str,
-    account_id: &'a str,
-    direction: Direction,
-    target_id: &'a str,
-    n_pending: i64,
-    ready_at: i64,
-}
-
-/// Stores new deliveries of several callers, and makes their lanes ready. Those whose `dedup_key`
-/// stands in a row already, or earlier in the same batch, are duplicates and change nothing.
-pub(crate) async fn admit(
-    conn: &mut Conn<'_>,
-    requests: &[Vec<NewDelivery>],
-) -> Result<Vec<Vec<Admission>>, StoreError> {
-    let all: Vec<&NewDelivery> = requests.iter().flatten().collect();
-    let json = to_json(&all)?;
-    let inserted: Vec<String> =
-        on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(ADMIT)).bind(&json).fetch_all(&mut **conn).await)?;
-    let inserted: std::collections::HashSet<&str> = inserted.iter().map(String::as_str).collect();
-    let depths = admit_to_lanes(conn, &all, &inserted).await?;
-
-    let admission = |new: &NewDelivery| {
-        if !inserted.contains(new.id.as_str()) {
-            return Admission::Duplicate;
+impl From<NewDelivery> for Delivery {
+    /// The row as it stands in the store once it is admitted.
+    fn from(new: NewDelivery) -> Self {
+        Self {
+            id: new.id,
+            direction: new.direction.as_str().to_owned(),
+            kind: new.kind,
+            status: new.status.to_owned(),
+            user_id: new.user_id,
+            account_id: new.account_id,
+            instance_id: new.instance_id,
+            customer_id: new.customer_id,
+            lane_id: new.lane_id,
+            source_id: new.source_id,
+            fingerprint: new.fingerprint,
+            order_key: new.order_key,
+            payload: Some(new.payload),
+            journal: None,
+            begun_at: None,
+            attempts: 0,
+            next_attempt_at: Some(new.created_at),
+            deadline_at: new.deadline_at,
+            error_class: None,
+            error_detail: None,
+            message_id: None,
+            case_sys_id: None,
+            case_number: None,
+            created_at: new.created_at,
+            delivered_at: None,
+            fence: 0,
+            mark: 0,
         }
-        Admission::Accepted { is_alone: depths.get(new.lane_id.as_str()) == Some(&1) }
-    };
-    Ok(requests.iter().map(|rows| rows.iter().map(admission).collect()).collect())
-}
-
-async fn admit_to_lanes(
-    conn: &mut Conn<'_>,
-    all: &[&NewDelivery],
-    inserted: &std::collections::HashSet<&str>,
-) -> Result<std::collections::HashMap<String, i64>, StoreError> {
-    // In order of their ids: two writers that touch the same lanes never wait for each other in a circle.
-    let mut arrivals: std::collections::BTreeMap<&str, LaneArrival<'_>> = std::collections::BTreeMap::new();
-    for new in all.iter().filter(|new| inserted.contains(new.id.as_str())) {
-        let arrival = arrivals.entry(&new.lane_id).or_insert_with(|| LaneArrival {
-            id: &new.lane_id,
-            account_id: &new.account_id,
-            direction: new.direction,
-            target_id: &new.target_id,
-            n_pending: 0,
-            ready_at: new.created_at,
-        });
-        arrival.n_pending += 1;
     }
-    if arrivals.is_empty() {
-        return Ok(std::collections::HashMap::new());
-    }
-    let arrivals: Vec<&LaneArrival<'_>> = arrivals.values().collect();
-    let json = to_json(&arrivals)?;
-    let depths: Vec<(String, i64)> = on_conn!(conn, |conn, sql| sqlx::query_as(sql(ADMIT_TO_LANES))
-        .bind(&json)
-        .fetch_all(&mut **conn)
-        .await)?;
-    Ok(depths.into_iter().collect())
 }
 
 /// Rows as one JSON parameter: a statement for a whole group costs one round trip.

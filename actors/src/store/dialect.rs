@@ -12,10 +12,11 @@ pub(crate) struct Sql {
 ///
 /// Names statements, and lists them in `ALL`, so that a test can prepare each one on both databases.
 ///
-/// `NAME = "text";` for both, `NAME = sqlite "text" postgres "text";` where they must differ.
+/// `NAME = "text";` for both, `NAME = sqlite "text" postgres "text";` where they must differ, one of the two
+/// where the other has no such statement.
 macro_rules! statements {
-    ($($name:ident = $(sqlite $sqlite:literal postgres $postgres:literal)? $($both:literal)?;)*) => {
-        $(const $name: $crate::store::Sql = $crate::store::Sql {
+    ($($(#[$meta:meta])* $name:ident = $(sqlite $sqlite:literal)? $(postgres $postgres:literal)? $($both:literal)?;)*) => {
+        $($(#[$meta])* pub(super) const $name: $crate::store::Sql = $crate::store::Sql {
             sqlite: concat!($($sqlite)? $($both)?),
             postgres: concat!($($postgres)? $($both)?),
         };)*

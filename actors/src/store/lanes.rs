@@ -3,51 +3,61 @@
 use serde::Serialize;
 use sqlx::{FromRow, Row};
 
-use super::conversations::{self, Conversation};
-use super::deliveries::{Delivery, to_json};
-use super::{Conn, Db, StoreError};
+use super::conversations::Conversation;
+use super::deliveries::Delivery;
+use super::{Db, StoreError};
 
 statements! {
-    READY = "SELECT l.id AS ready_lane, d.id, d.direction, d.kind, d.status, d.user_id, d.account_id, d.instance_id, d.customer_id, d.lane_id, d.source_id, d.fingerprint, d.order_key, d.payload, d.journal, d.begun_at, d.attempts, d.next_attempt_at, d.deadline_at, d.error_class, d.error_detail, d.message_id, d.case_sys_id, d.case_number, d.created_at, d.delivered_at
+    READY = "SELECT l.id AS ready_lane, d.id, d.direction, d.kind, d.status, d.user_id, d.account_id, d.instance_id, d.customer_id, d.lane_id, d.source_id, d.fingerprint, d.order_key, d.payload, d.journal, d.begun_at, d.attempts, d.next_attempt_at, d.deadline_at, d.error_class, d.error_detail, d.message_id, d.case_sys_id, d.case_number, d.created_at, d.delivered_at, d.fence
         FROM (SELECT id, n_pending, ready_at FROM lanes WHERE target_id = $1 AND ready_at <= $2 ORDER BY ready_at LIMIT CAST($3 AS BIGINT)) AS l
         LEFT JOIN deliveries AS d ON l.n_pending <= $4 AND d.lane_id = l.id AND d.status IN ('queued', 'sending', 'retrying', 'blocked')
         ORDER BY l.ready_at, l.id, CASE WHEN d.begun_at IS NULL THEN 1 ELSE 0 END, d.order_key, d.id";
     INTERRUPTED = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM lanes JOIN deliveries ON deliveries.lane_id = lanes.id WHERE lanes.target_id = $1 AND lanes.ready_at IS NOT NULL AND deliveries.status = 'sending' LIMIT 1) AS found";
     NEXT_READY = "SELECT MIN(ready_at) FROM lanes WHERE target_id = $1 AND ready_at > $2";
     READY_TARGETS = "SELECT DISTINCT direction, target_id FROM lanes WHERE ready_at <= $1";
-    BEGIN = sqlite "UPDATE deliveries SET status = 'sending', journal = r.value->>'journal', begun_at = COALESCE(begun_at, r.value->>'at')
-        FROM json_each($1) AS r WHERE deliveries.id = r.value->>'id'"
-        postgres "UPDATE deliveries SET status = 'sending', journal = r.journal, begun_at = COALESCE(deliveries.begun_at, r.at)
-        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, journal TEXT, at BIGINT) WHERE deliveries.id = r.id";
+    /// `$1`: an array of [`Begin`].
+    BEGIN = sqlite "UPDATE deliveries SET status = 'sending', journal = r.value->>'journal', begun_at = COALESCE(begun_at, r.value->>'at'), fence = r.value->>'mark'
+        FROM json_each($1) AS r WHERE deliveries.id = r.value->>'id' AND deliveries.fence IN (r.value->>'held', r.value->>'mark') AND deliveries.status IN ('queued', 'sending', 'retrying', 'blocked')"
+        postgres "WITH held AS (UPDATE deliveries SET status = 'sending', journal = r.journal, begun_at = COALESCE(deliveries.begun_at, r.at), fence = r.mark
+        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, held BIGINT, mark BIGINT, journal TEXT, at BIGINT)
+        WHERE deliveries.id = r.id AND deliveries.fence IN (r.held, r.mark) AND deliveries.status IN ('queued', 'sending', 'retrying', 'blocked') RETURNING deliveries.id)
+        SELECT COALESCE(CAST(json_agg(id) AS TEXT), '[]') FROM held";
+    BEGUN = sqlite "SELECT json_group_array(d.id) FROM json_each($1) AS r JOIN deliveries AS d ON d.id = r.value->>'id' AND d.fence = r.value->>'mark'";
+    /// `$1`: an array of [`Settle`]. These come before [`SETTLE`], which moves the fence.
+    ADD_ATTEMPTS = sqlite "INSERT INTO attempts (delivery_id, n, at, http_status, error_class, error_detail, duration_ms)
+        SELECT d.id, (SELECT COUNT(*) + 1 FROM attempts WHERE delivery_id = d.id), r.value->>'at', r.value->>'http_status', r.value->>'error_class', r.value->>'error_detail', r.value->>'duration_ms'
+        FROM json_each($1) AS r JOIN deliveries AS d ON d.id = r.value->>'id' AND d.fence IN (r.value->>'held', r.value->>'mark') WHERE true";
+    SETTLE_LANES = sqlite "UPDATE lanes SET n_pending = n_pending - (r.value->>'n_done'),
+        ready_at = CASE WHEN n_pending - (r.value->>'n_done') <= 0 THEN NULL ELSE r.value->>'lane_ready_at' END
+        FROM json_each($1) AS r WHERE lanes.id = r.value->>'lane_id' AND EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = r.value->>'id' AND d.fence IN (r.value->>'held', r.value->>'mark'))";
     SETTLE = sqlite "UPDATE deliveries SET status = r.value->>'status', journal = r.value->>'journal', begun_at = COALESCE(begun_at, r.value->>'at'), attempts = r.value->>'attempts',
         next_attempt_at = r.value->>'next_attempt_at', error_class = r.value->>'error_class', error_detail = r.value->>'error_detail',
         message_id = COALESCE(r.value->>'message_id', message_id), case_sys_id = COALESCE(r.value->>'case_sys_id', case_sys_id), case_number = COALESCE(r.value->>'case_number', case_number),
-        delivered_at = r.value->>'delivered_at'
-        FROM json_each($1) AS r WHERE deliveries.id = r.value->>'id'"
-        postgres "UPDATE deliveries SET status = r.status, journal = r.journal, begun_at = COALESCE(deliveries.begun_at, r.at), attempts = r.attempts,
-        next_attempt_at = r.next_attempt_at, error_class = r.error_class, error_detail = r.error_detail,
-        message_id = COALESCE(r.message_id, deliveries.message_id), case_sys_id = COALESCE(r.case_sys_id, deliveries.case_sys_id), case_number = COALESCE(r.case_number, deliveries.case_number),
-        delivered_at = r.delivered_at
-        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, status TEXT, journal TEXT, at BIGINT, attempts BIGINT, next_attempt_at BIGINT, error_class TEXT, error_detail TEXT, message_id TEXT, case_sys_id TEXT, case_number TEXT, delivered_at BIGINT)
-        WHERE deliveries.id = r.id";
-    SETTLE_LANES = sqlite "UPDATE lanes SET n_pending = n_pending - (r.value->>'n_done'),
-        ready_at = CASE WHEN n_pending - (r.value->>'n_done') <= 0 THEN NULL ELSE r.value->>'lane_ready_at' END
-        FROM json_each($1) AS r WHERE lanes.id = r.value->>'lane_id'"
-        postgres "UPDATE lanes SET n_pending = n_pending - r.n_done,
-        ready_at = CASE WHEN n_pending - r.n_done <= 0 THEN NULL ELSE r.lane_ready_at END
-        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (lane_id TEXT, n_done BIGINT, lane_ready_at BIGINT) WHERE lanes.id = r.lane_id";
-    ADD_ATTEMPTS = sqlite "INSERT INTO attempts (delivery_id, n, at, http_status, error_class, error_detail, duration_ms)
-        SELECT r.value->>'id', (SELECT COUNT(*) + 1 FROM attempts WHERE delivery_id = r.value->>'id'), r.value->>'at', r.value->>'http_status', r.value->>'error_class', r.value->>'error_detail', r.value->>'duration_ms'
-        FROM json_each($1) AS r JOIN deliveries ON deliveries.id = r.value->>'id' WHERE true"
-        postgres "INSERT INTO attempts (delivery_id, n, at, http_status, error_class, error_detail, duration_ms)
-        SELECT r.id, (SELECT COUNT(*) + 1 FROM attempts WHERE delivery_id = r.id), r.at, r.http_status, r.error_class, r.error_detail, r.duration_ms
-        FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, at BIGINT, http_status BIGINT, error_class TEXT, error_detail TEXT, duration_ms BIGINT) JOIN deliveries ON deliveries.id = r.id";
+        delivered_at = r.value->>'delivered_at', fence = r.value->>'end_mark'
+        FROM json_each($1) AS r WHERE deliveries.id = r.value->>'id' AND deliveries.fence IN (r.value->>'held', r.value->>'mark')"
+        postgres "WITH r AS (SELECT * FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, lane_id TEXT, held BIGINT, mark BIGINT, end_mark BIGINT, status TEXT, journal TEXT, at BIGINT, duration_ms BIGINT, attempts BIGINT, http_status BIGINT, next_attempt_at BIGINT, error_class TEXT, error_detail TEXT, message_id TEXT, case_sys_id TEXT, case_number TEXT, delivered_at BIGINT, n_done BIGINT, lane_ready_at BIGINT)),
+        earlier AS (SELECT d.id FROM r JOIN deliveries AS d ON d.id = r.id AND d.fence = r.end_mark),
+        settled AS (UPDATE deliveries SET status = r.status, journal = r.journal, begun_at = COALESCE(deliveries.begun_at, r.at), attempts = r.attempts,
+            next_attempt_at = r.next_attempt_at, error_class = r.error_class, error_detail = r.error_detail,
+            message_id = COALESCE(r.message_id, deliveries.message_id), case_sys_id = COALESCE(r.case_sys_id, deliveries.case_sys_id), case_number = COALESCE(r.case_number, deliveries.case_number),
+            delivered_at = r.delivered_at, fence = r.end_mark
+            FROM r WHERE deliveries.id = r.id AND deliveries.fence IN (r.held, r.mark) RETURNING deliveries.id),
+        lane AS (UPDATE lanes SET n_pending = n_pending - r.n_done, ready_at = CASE WHEN n_pending - r.n_done <= 0 THEN NULL ELSE r.lane_ready_at END
+            FROM r JOIN settled ON settled.id = r.id WHERE lanes.id = r.lane_id),
+        attempt AS (INSERT INTO attempts (delivery_id, n, at, http_status, error_class, error_detail, duration_ms)
+            SELECT r.id, (SELECT COUNT(*) + 1 FROM attempts WHERE delivery_id = r.id), r.at, r.http_status, r.error_class, r.error_detail, r.duration_ms FROM r JOIN settled ON settled.id = r.id)
+        SELECT COALESCE(CAST(json_agg(id) AS TEXT), '[]') FROM (SELECT id FROM settled UNION SELECT id FROM earlier) AS known";
+    SETTLED = sqlite "SELECT json_group_array(d.id) FROM json_each($1) AS r JOIN deliveries AS d ON d.id = r.value->>'id' AND d.fence = r.value->>'end_mark'";
 }
 
 /// The intent to make a call that is not idempotent: stored before the call starts.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Begin {
     pub(crate) id: String,
+    /// The fence of the delivery as it was read.
+    pub(crate) held: i64,
+    /// What the attempt leaves there.
+    pub(crate) mark: i64,
     /// What is about to be done, in JSON.
     pub(crate) journal: String,
     pub(crate) at: i64,
@@ -60,6 +70,12 @@ pub(crate) struct Begin {
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Settle {
     pub(crate) id: String,
+    /// The fence of the delivery as it was read.
+    pub(crate) held: i64,
+    /// What the attempt's intents left there.
+    pub(crate) mark: i64,
+    /// What its outcome leaves there: the same outcome stored again changes nothing.
+    pub(crate) end_mark: i64,
     pub(crate) lane_id: String,
     pub(crate) status: &'static str,
     /// What may have been done and must be looked up before it is repeated; `None` when nothing.
@@ -81,28 +97,6 @@ pub(crate) struct Settle {
     pub(crate) lane_ready_at: i64,
     #[serde(skip)]
     pub(crate) conversation: Option<Conversation>,
-}
-
-/// Stores intents.
-pub(crate) async fn begin(conn: &mut Conn<'_>, begins: &[Begin]) -> Result<(), StoreError> {
-    let json = to_json(&begins)?;
-    on_conn!(conn, |conn, sql| sqlx::query(sql(BEGIN)).bind(&json).execute(&mut **conn).await.map(drop))?;
-    let seen: Vec<&Conversation> = begins.iter().filter_map(|begin| begin.conversation.as_ref()).collect();
-    conversations::save(conn, &seen).await
-}
-
-/// Stores outcomes, the attempts themselves, and when their lanes go on.
-pub(crate) async fn settle(conn: &mut Conn<'_>, settles: &[Settle]) -> Result<(), StoreError> {
-    let json = to_json(&settles)?;
-    for statement in [SETTLE, SETTLE_LANES, ADD_ATTEMPTS] {
-        on_conn!(conn, |conn, sql| sqlx::query(sql(statement))
-            .bind(&json)
-            .execute(&mut **conn)
-            .await
-            .map(drop))?;
-    }
-    let seen: Vec<&Conversation> = settles.iter().filter_map(|settle| settle.conversation.as_ref()).collect();
-    conversations::save(conn, &seen).await
 }
 
 /// A lane that may be worked on now.

@@ -1,8 +1,10 @@
 //! What the delivery tables promise.
 
 use super::*;
-use crate::store::deliveries::{Admission, Direction, NewDelivery, admit, by_dedup_key, of_lane};
-use crate::store::lanes::{Begin, Settle, begin, next_ready_at, ready, settle};
+use crate::store::conversations::Conversation;
+use crate::store::batch::{Batch, Written};
+use crate::store::deliveries::{Direction, NewDelivery, by_dedup_key, of_lane};
+use crate::store::lanes::{Begin, Settle, next_ready_at, ready};
 
 /// A user, an instance and an account to hang deliveries on.
 pub(crate) async fn furnish(db: &Db) {
@@ -47,8 +49,14 @@ fn new(customer: &str, source: &str) -> NewDelivery {
     }
 }
 
-async fn admit_all(db: &Db, requests: &[Vec<NewDelivery>]) -> Vec<Vec<Admission>> {
-    in_transaction!(db, |conn| admit(conn, requests).await.expect("rows are admitted"))
+/// Stores new deliveries; says of those that were added how many are pending in their lane.
+pub(in crate::store) async fn admit(db: &Db, rows: &[NewDelivery]) -> BTreeMap<String, i64> {
+    let batch = Batch { news: rows.iter().collect(), ..Batch::default() };
+    batch.commit(db).await.expect("rows are admitted").added.into_iter().collect()
+}
+
+fn intent(id: &str, held: i64, mark: i64) -> Begin {
+    Begin { id: id.to_owned(), held, mark, journal: "{}".to_owned(), at: 150, conversation: None }
 }
 
 fn ended(id: &str, lane_id: &str, status: &'static str, n_done: i64, lane_ready_at: i64) -> Settle {
@@ -68,16 +76,14 @@ fn ended(id: &str, lane_id: &str, status: &'static str, n_done: i64, lane_ready_
 async fn an_item_is_admitted_once() {
     on_every_database(|db| async move {
         furnish(&db).await;
-        let alone = Admission::Accepted { is_alone: true };
-        let behind = Admission::Accepted { is_alone: false };
         let mut again = new("7", "1");
         again.id = "again".to_owned();
-        let twice = [vec![new("7", "1")], vec![new("8", "3"), new("8", "4")], vec![again]];
-        let admissions = admit_all(&db, &twice).await;
-        assert_eq!(admissions, [vec![alone], vec![behind, behind], vec![Admission::Duplicate]]);
+        let added = admit(&db, &[new("7", "1"), new("8", "3"), new("8", "4"), again]).await;
+        let expected = [("d1", 1), ("d3", 2), ("d4", 2)].map(|(id, n)| (id.to_owned(), n));
+        assert_eq!(added, BTreeMap::from(expected));
         let mut again = new("7", "1");
         again.id = "another".to_owned();
-        assert_eq!(admit_all(&db, &[vec![again]]).await, [vec![Admission::Duplicate]]);
+        assert_eq!(admit(&db, &[again]).await, BTreeMap::new());
         let stored = by_dedup_key(&db, "a1:dm:1").await.expect("an answer").expect("a row");
         assert_eq!((stored.id.as_str(), stored.status.as_str(), stored.attempts), ("d1", "queued", 0));
     })
@@ -88,15 +94,15 @@ async fn an_item_is_admitted_once() {
 async fn a_lane_goes_as_written_but_what_has_begun_goes_first() {
     on_every_database(|db| async move {
         furnish(&db).await;
-        admit_all(&db, &[vec![new("7", "900"), new("7", "1000"), new("7", "20")]]).await;
+        admit(&db, &[new("7", "900"), new("7", "1000"), new("7", "20")]).await;
         let lane = Direction::ToServicenow.lane_id("a1", "7");
         let order = |rows: Vec<crate::store::deliveries::Delivery>| -> Vec<String> {
             rows.into_iter().map(|row| row.id).collect()
         };
         assert_eq!(order(of_lane(&db, &lane, 9).await.expect("rows")), ["d20", "d900", "d1000"]);
 
-        let intent = Begin { id: "d900".to_owned(), journal: "{}".to_owned(), at: 150, conversation: None };
-        in_transaction!(&db, |conn| begin(conn, &[intent]).await.expect("an intent is stored"));
+        let written = Batch { begins: vec![&intent("d900", 0, 5)], ..Batch::default() }.commit(&db).await;
+        assert_eq!(written.expect("an intent is stored").begun.len(), 1);
         assert_eq!(order(of_lane(&db, &lane, 9).await.expect("rows")), ["d900", "d20", "d1000"]);
     })
     .await;
@@ -115,8 +121,8 @@ async fn ready_ids(db: &Db, now_ms: i64) -> Vec<String> {
 async fn ready_lanes_come_with_what_is_pending_unless_it_is_much() {
     on_every_database(|db| async move {
         furnish(&db).await;
-        admit_all(&db, &[vec![new("7", "12"), new("7", "9")]]).await;
-        admit_all(&db, &[vec![new("8", "1"), new("8", "2"), new("8", "3")]]).await;
+        admit(&db, &[new("7", "12"), new("7", "9")]).await;
+        admit(&db, &[new("8", "1"), new("8", "2"), new("8", "3")]).await;
         let lanes = ready(&db, "i1", 100, 9, 2).await.expect("lanes");
         let pages: Vec<Vec<&str>> =
             lanes.iter().map(|lane| lane.page.iter().map(|row| row.id.as_str()).collect()).collect();
@@ -129,27 +135,79 @@ async fn ready_lanes_come_with_what_is_pending_unless_it_is_much() {
 async fn a_lane_is_ready_while_anything_is_pending_in_it() {
     on_every_database(|db| async move {
         furnish(&db).await;
-        admit_all(&db, &[vec![new("7", "1"), new("7", "2")]]).await;
+        admit(&db, &[new("7", "1"), new("7", "2")]).await;
         let lane = Direction::ToServicenow.lane_id("a1", "7");
         assert_eq!(ready_ids(&db, 100).await, std::slice::from_ref(&lane));
         assert_eq!(ready_ids(&db, 99).await, Vec::<String>::new());
 
         let retry = ended("d1", &lane, "retrying", 0, 500);
-        in_transaction!(&db, |conn| settle(conn, &[retry]).await.expect("an outcome is stored"));
+        settle(&db, &[retry]).await;
         assert_eq!(ready_ids(&db, 499).await, Vec::<String>::new());
         assert_eq!(next_ready_at(&db, "i1", 499).await, Ok(Some(500)));
 
         // A newcomer does not shorten the pause of the lane.
-        admit_all(&db, &[vec![new("7", "3")]]).await;
+        admit(&db, &[new("7", "3")]).await;
         assert_eq!(next_ready_at(&db, "i1", 499).await, Ok(Some(500)));
 
         for (id, status) in [("d1", "delivered"), ("d2", "dead"), ("d3", "delivered")] {
             assert_eq!(ready_ids(&db, 600).await, std::slice::from_ref(&lane), "before {id}");
             let settled = ended(id, &lane, status, 1, 600);
-            in_transaction!(&db, |conn| settle(conn, &[settled]).await.expect("an outcome is stored"));
+            settle(&db, &[settled]).await;
         }
         assert_eq!(ready_ids(&db, i64::MAX).await, Vec::<String>::new());
         assert_eq!(next_ready_at(&db, "i1", 0).await, Ok(None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_lost_its_delivery_writes_nothing() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        admit(&db, &[new("7", "1")]).await;
+        let lane = Direction::ToServicenow.lane_id("a1", "7");
+        let try_begin = async |held: i64, mark: i64| -> Written {
+            let intent = intent("d1", held, mark);
+            Batch { begins: vec![&intent], ..Batch::default() }.commit(&db).await.expect("a commit")
+        };
+        let try_settle = async |held: i64, mark: i64, end_mark: i64, conversation: Option<Conversation>| {
+            let settle = Settle { held, mark, end_mark, conversation, ..ended("d1", &lane, "retrying", 0, 500) };
+            let batch = Batch { settles: vec![&settle], ..Batch::default() };
+            !batch.commit(&db).await.expect("a commit").settled.is_empty()
+        };
+        let n_attempts = async || {
+            let attempts = crate::store::records::attempts(&db, "d1").await.expect("attempts");
+            attempts.len()
+        };
+        let conversation = || Some(Conversation::new("a1", "7"));
+
+        assert_eq!(try_begin(0, 10).await.begun.len(), 1);
+        assert_eq!(try_begin(0, 10).await.begun.len(), 1, "the same again changes nothing");
+        assert_eq!(try_begin(0, 20).await.begun.len(), 0, "it was read before another began");
+        assert!(!try_settle(0, 20, 21, conversation()).await);
+        assert_eq!(n_attempts().await, 0);
+        assert_eq!(conversations::get(&db, "a1", "7").await, Ok(None));
+
+        assert!(try_settle(0, 10, 11, conversation()).await);
+        assert!(try_settle(0, 10, 11, conversation()).await, "its answer may have been lost");
+        assert_eq!(n_attempts().await, 1);
+        assert!(conversations::get(&db, "a1", "7").await.expect("an answer").is_some());
+        assert_eq!(next_ready_at(&db, "i1", 0).await, Ok(Some(500)));
+        assert_eq!(try_begin(0, 10).await.begun.len(), 0, "its outcome is known");
+        assert_eq!(try_begin(11, 30).await.begun.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refused_batch_leaves_no_transaction_behind() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        let mut orphan = new("7", "1");
+        orphan.account_id = "nobody".to_owned();
+        let batch = Batch { news: vec![&orphan], ..Batch::default() };
+        assert_eq!(batch.commit(&db).await, Err(StoreError::Orphan));
+        assert_eq!(admit(&db, &[new("7", "1")]).await.len(), 1);
     })
     .await;
 }

@@ -4,8 +4,9 @@ use super::deliveries::furnish;
 use super::deliveries::ready_of;
 use super::*;
 use crate::domain::record::{DeliveryStatus, RecordFilter};
-use crate::store::deliveries::{Direction, NewDelivery, admit, by_id, of_lane};
-use crate::store::lanes::{Settle, settle};
+use crate::store::deliveries::{Direction, NewDelivery, by_id, of_lane};
+use crate::store::lanes::Settle;
+use crate::store::suite::deliveries::admit;
 use crate::store::records::{Revive, attempts, count, count_dead, dead, page};
 use crate::writer::Change;
 
@@ -32,7 +33,7 @@ fn message(n: i64) -> NewDelivery {
 }
 
 async fn accept(db: &Db, n: i64) {
-    in_transaction!(db, |conn| admit(conn, &[vec![message(n)]]).await.expect("a row is admitted"));
+    admit(db, &[message(n)]).await;
 }
 
 async fn end(db: &Db, n: i64, status: &'static str) {
@@ -51,7 +52,7 @@ async fn end(db: &Db, n: i64, status: &'static str) {
         lane_ready_at: 900,
         ..Settle::default()
     };
-    in_transaction!(db, |conn| settle(conn, &[settled]).await.expect("an outcome is stored"));
+    settle(db, &[settled]).await;
 }
 
 async fn revive(db: &Db, ids: &[&str]) -> crate::store::records::Revived {

@@ -2,7 +2,8 @@
 
 use super::deliveries::furnish;
 use super::*;
-use crate::store::deliveries::{Direction, NewDelivery, admit, by_id};
+use crate::store::deliveries::{Direction, NewDelivery, by_id};
+use crate::store::suite::deliveries::admit;
 use crate::store::retention::{Erase, Erased};
 use crate::writer::Change;
 
@@ -42,7 +43,7 @@ async fn texts_of_age_are_erased_and_records_stay() {
     on_every_database(|db| async move {
         furnish(&db).await;
         let rows = [new(100, "delivered"), new(200, "dead"), new(300, "queued"), new(400, "delivered")];
-        in_transaction!(&db, |conn| admit(conn, &[rows.to_vec()]).await.expect("rows"));
+        admit(&db, &rows).await;
         assert_eq!(erase(&db, 150).await, Erased { n_erased: 1, is_done: true });
         // The third has not ended: neither it nor what follows is erased.
         assert_eq!(erase(&db, 500).await, Erased { n_erased: 1, is_done: true });

@@ -6,9 +6,10 @@ use super::*;
 use crate::store::accounts::{
     AccountColumns, DeleteAccount, InsertAccount, Move, Touch, TouchAccounts, UpdateAccount,
 };
-use crate::store::deliveries::{Delivery, Direction, NewDelivery, admit, by_id};
+use crate::store::deliveries::{Delivery, Direction, NewDelivery, by_id};
 use crate::store::instances::{DeleteInstance, InsertInstance, InstanceColumns, UpdateInstance, counts};
-use crate::store::lanes::{Settle, settle};
+use crate::store::lanes::Settle;
+use crate::store::suite::deliveries::admit;
 use crate::writer::Change;
 
 async fn apply<C: Change>(db: &Db, change: C) -> Result<C::Output, StoreError> {
@@ -139,7 +140,7 @@ async fn new_credentials_let_what_was_blocked_go_on_at_once() {
     on_every_database(|db| async move {
         furnish(&db).await;
         let rows = vec![message("d1", "queued", Some("i1")), message("d2", "queued", Some("i1"))];
-        in_transaction!(&db, |conn| admit(conn, &[rows]).await.expect("rows are admitted"));
+        admit(&db, &rows).await;
         let blocked = Settle {
             id: "d1".to_owned(),
             lane_id: message("d1", "queued", None).lane_id,
@@ -150,7 +151,7 @@ async fn new_credentials_let_what_was_blocked_go_on_at_once() {
             lane_ready_at: 999_999,
             ..Settle::default()
         };
-        in_transaction!(&db, |conn| settle(conn, &[blocked]).await.expect("an outcome is stored"));
+        settle(&db, &[blocked]).await;
         let status = instances::SetStatus {
             id: "i1".to_owned(),
             status: "needs_auth",
@@ -189,7 +190,7 @@ async fn what_waits_follows_its_account() {
         furnish(&db).await;
         apply(&db, insert_instance("i2")).await.expect("an instance");
         let rows = vec![message("d1", "queued", Some("i1")), message("d2", "queued", Some("i1"))];
-        in_transaction!(&db, |conn| admit(conn, &[rows]).await.expect("rows are admitted"));
+        admit(&db, &rows).await;
 
         // To another instance.
         assert_eq!(apply(&db, move_account(1, Move::To(Some("i2".to_owned())))).await, Ok(true));
@@ -224,7 +225,7 @@ async fn an_answer_to_a_customer_stays_with_its_account() {
         answer.direction = Direction::ToX;
         answer.lane_id = Direction::ToX.lane_id("a1", "7");
         answer.target_id = "a1".to_owned();
-        in_transaction!(&db, |conn| admit(conn, &[vec![answer]]).await.expect("rows are admitted"));
+        admit(&db, &[answer]).await;
         assert_eq!(apply(&db, move_account(1, Move::To(None))).await, Ok(true));
         assert_eq!(lanes_of(&db, "a1").await, 1);
         assert_eq!(stored(&db, "d1").await.status, "queued");
@@ -238,7 +239,7 @@ async fn the_first_instance_takes_what_was_accepted_before_it() {
         furnish(&db).await;
         apply(&db, DeleteInstance { id: "i1".to_owned(), now_ms: 40 }).await.expect("deleted");
         let rows = vec![message("d1", "blocked", None)];
-        in_transaction!(&db, |conn| admit(conn, &[rows]).await.expect("rows are admitted"));
+        admit(&db, &rows).await;
         assert_eq!(apply(&db, insert_instance("i2")).await, Ok(true));
         let row = accounts::by_id(&db, "a1").await.expect("an answer").expect("a row");
         assert_eq!(row.instance_id.as_deref(), Some("i2"));
@@ -289,7 +290,7 @@ async fn deleting_an_account_takes_its_work_along() {
     on_every_database(|db| async move {
         furnish(&db).await;
         let rows = vec![message("d1", "queued", Some("i1"))];
-        in_transaction!(&db, |conn| admit(conn, &[rows]).await.expect("rows are admitted"));
+        admit(&db, &rows).await;
         apply(&db, DeleteAccount { id: "a1".to_owned() }).await.expect("deleted");
         assert_eq!(by_id(&db, "d1").await, Ok(None));
         assert_eq!(lanes_of(&db, "i1").await, 0);
