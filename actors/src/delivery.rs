@@ -23,6 +23,7 @@ pub(crate) mod journal;
 pub(crate) mod lane_run;
 pub(crate) mod message;
 mod party;
+mod schedule;
 pub(crate) mod waiters;
 mod walk;
 

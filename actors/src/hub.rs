@@ -6,11 +6,12 @@ pub(crate) mod traffic;
 use std::sync::Arc;
 
 use crate::accounts::{Accounts, AttemptLimit};
+use crate::checkpointer::Checkpointer;
 use crate::directory::{Directory, Refresh};
 use crate::domain::secret::Secret;
 use crate::domain::token_policy::TokenPolicy;
 use crate::intake::Intake;
-use crate::kernel::{Mailbox, Registry, Sources};
+use crate::kernel::{Mailbox, Registry, Sources, start};
 use crate::metrics::Metrics;
 use crate::net::ClientError;
 use crate::outbox::Outbox;
@@ -80,6 +81,8 @@ pub struct Hub {
     tokens: Tokens,
     accounts: Mailbox<Accounts>,
     traffic: Traffic,
+    // It runs as long as somebody holds its mailbox.
+    _checkpointer: Option<Mailbox<Checkpointer>>,
 }
 
 impl Hub {
@@ -89,10 +92,14 @@ impl Hub {
         let db = open(&settings).await?;
         let company = if db.is_embedded() { Company::Alone } else { Company::Others };
         let shared = Shared::start(db, sources);
+        let checkpointer = Checkpointer::for_db(&shared.db).map(|checkpointer| {
+            let terms = Shared::front_terms("checkpointer", 8);
+            start(&shared.front, &shared.registry, terms, move |_| checkpointer)
+        });
         let tokens = Tokens::start(&shared, settings.tokens, company);
         let accounts = Accounts::start(&shared, &tokens, settings.login_attempts);
         let traffic = Traffic::start(&shared, settings.traffic).await?;
-        Ok(Self { shared, tokens, accounts, traffic })
+        Ok(Self { shared, tokens, accounts, traffic, _checkpointer: checkpointer })
     }
 
     /// Users, and who may log in.

@@ -9,6 +9,7 @@
 mod store;
 
 pub mod accounts;
+mod checkpointer;
 pub mod classify;
 pub mod delivery;
 pub mod directory;

@@ -13,7 +13,7 @@ use crate::writer::Flush;
 /// How long a check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Kinds of actors, so that every series exists from the start.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "writer",
     "token_store",
     "accounts",
@@ -23,6 +23,7 @@ const KINDS: [&str; 12] = [
     "outbox",
     "sweeper",
     "janitor",
+    "checkpointer",
     "webhook_watch",
     "instance_delivery",
     "account_delivery",

@@ -90,6 +90,17 @@ pub(crate) enum Db {
 pub(crate) struct SqliteDb {
     pub(crate) reads: SqlitePool,
     pub(crate) writes: SqlitePool,
+    checkpoints: SqlitePool,
+}
+
+impl SqliteDb {
+    /// Moves what was committed from the write-ahead log into the file, without stopping anybody.
+    /// Returns how many pages of the log were not moved yet.
+    pub(crate) async fn checkpoint(&self) -> Result<i64, StoreError> {
+        let (_is_busy, n_pages, n_moved): (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&self.checkpoints).await?;
+        Ok(n_pages - n_moved)
+    }
 }
 
 /// A connection inside a transaction of the writer.
@@ -137,6 +148,9 @@ pub(crate) enum SchemaState {
     Ahead,
 }
 
+/// From this length of the write-ahead log on (64 MiB) a commit moves it into the file by itself.
+const LONGEST_LOG_PAGES: &str = "16384";
+
 static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 static POSTGRES_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/postgres");
 
@@ -162,6 +176,7 @@ impl Db {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5))
             .pragma("cache_size", "-8000")
+            .pragma("wal_autocheckpoint", LONGEST_LOG_PAGES)
             .pragma("journal_size_limit", "67108864");
         let writes = SqlitePoolOptions::new()
             .max_connections(1)
@@ -169,13 +184,17 @@ impl Db {
             .max_lifetime(None)
             .connect_with(options.clone())
             .await?;
+        let checkpoints = SqlitePoolOptions::new()
+            .max_connections(1)
+            .test_before_acquire(false)
+            .connect_lazy_with(options.clone());
         let reads = SqlitePoolOptions::new()
             .max_connections(3)
             .min_connections(1)
             .test_before_acquire(false)
             .connect_with(options.pragma("query_only", "ON"))
             .await?;
-        Ok(Self::Sqlite(SqliteDb { reads, writes }))
+        Ok(Self::Sqlite(SqliteDb { reads, writes, checkpoints }))
     }
 
     async fn connect_postgres(url: &str) -> Result<Self, StoreError> {
@@ -275,6 +294,7 @@ impl Db {
     pub(crate) async fn close(&self) {
         match self {
             Self::Sqlite(db) => {
+                db.checkpoints.close().await;
                 db.reads.close().await;
                 db.writes.close().await;
             }

@@ -142,9 +142,7 @@ impl<C: Change> Handler<Apply<C>> for Writer {
     type Result = ResponseFuture<Result<C::Output, StoreError>>;
 
     fn handle(&mut self, Apply(change): Apply<C>, context: &mut Context<Self>) -> Self::Result {
-        self.enqueue(context, |reply| {
-            Request::Other(Box::new(Pending::new(change, reply)))
-        })
+        self.enqueue(context, |reply| Request::Other(Box::new(Pending::new(change, reply))))
     }
 }
 

@@ -3,7 +3,6 @@
 //! It decides which lanes are worked on now, how many at once, and when to pause. Its state is only what
 //! the store can tell again: after a panic, or an idle quarter of an hour, it is built anew.
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,14 +17,12 @@ use super::fleet::Ended;
 use super::gate::Gate;
 use super::lane_run::{Courier, LaneEnd, LaneReport, Run, run_lane};
 use super::rate::Rate;
+use super::schedule::Schedule;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::kernel::mailbox::Nudge;
-use crate::store::deliveries::Delivery as Row;
 use crate::store::lanes::ReadyLane;
 use crate::store::{StoreError, lanes};
 
-/// Lanes that are read at once.
-const PAGE: usize = 64;
 /// Lanes with so many messages are read whole with the look at what is ready.
 const SMALL_LANE: i64 = 4;
 /// An actor without work for so long ends; the next message starts another.
@@ -82,18 +79,8 @@ pub(crate) struct Delivery<T: Target> {
     on_end: Ended,
     gate: Gate,
     equipment: Option<Rc<Equipment<T::Courier>>>,
-    /// Lanes that are worked on.
-    active: HashSet<String>,
-    /// Lanes that may be worked on, in the order of their turn.
-    queue: VecDeque<String>,
-    /// Lanes that wait for a look-up, and until when.
-    deferred: HashMap<String, i64>,
-    /// Lanes that were found ready while they were worked on: looked for again when they end.
-    overtaken: HashSet<String>,
-    /// More lanes are ready than were read.
-    has_more: bool,
+    schedule: Schedule,
     is_loading: bool,
-    ended_while_loading: HashSet<String>,
     must_look_again: bool,
     is_blocked: bool,
     paused_until: i64,
@@ -140,13 +127,8 @@ impl<T: Target> Delivery<T> {
             on_end,
             gate,
             equipment: None,
-            active: HashSet::new(),
-            queue: VecDeque::new(),
-            deferred: HashMap::new(),
-            overtaken: HashSet::new(),
-            has_more: false,
+            schedule: Schedule::default(),
             is_loading: false,
-            ended_while_loading: HashSet::new(),
             must_look_again: false,
             is_blocked: false,
             paused_until: 0,
@@ -161,7 +143,7 @@ impl<T: Target> Delivery<T> {
     }
 
     fn tell_if_drained(&mut self) {
-        if self.active.is_empty() {
+        if self.schedule.is_still() {
             for waiting in self.draining.drain(..) {
                 let _gave_up = waiting.send(());
             }
@@ -178,7 +160,8 @@ impl<T: Target> Delivery<T> {
         self.must_look_again = false;
         let (target, run, gate) = (Rc::clone(&self.target), self.run.clone(), self.gate.clone());
         let known = self.equipment.clone();
-        let limit = PAGE + self.active.len() + self.deferred.len();
+        self.schedule.look_begins();
+        let limit = self.schedule.limit();
         let reading = async move {
             let equipment = match known {
                 Some(equipment) => Some(equipment),
@@ -228,50 +211,20 @@ impl<T: Target> Delivery<T> {
 
     fn take_ready(&mut self, ready: Ready, limit: usize, context: &mut Context<Self>) {
         let now_ms = self.run.now_ms();
-        self.deferred.retain(|_, until| *until > now_ms);
-        self.has_more = ready.lanes.len() >= limit;
-        let queued: HashSet<String> = self.queue.iter().cloned().collect();
-        let mut pages = HashMap::new();
-        for lane in ready.lanes {
-            if self.active.contains(&lane.id) {
-                self.overtaken.insert(lane.id);
-                continue;
-            }
-            if queued.contains(&lane.id) || self.deferred.contains_key(&lane.id) {
-                continue;
-            }
-            // What was read of a lane that was worked on meanwhile is out of date.
-            if !lane.page.is_empty() && !self.ended_while_loading.contains(&lane.id) {
-                pages.insert(lane.id.clone(), lane.page);
-            }
-            self.queue.push_back(lane.id);
-        }
-        self.ended_while_loading.clear();
-        let next_deferred = self.deferred.values().copied().min();
-        if let Some(at) = [ready.next_at, next_deferred].into_iter().flatten().min() {
+        self.schedule.take_ready(ready.lanes, ready.n_arrivals, limit, now_ms);
+        if let Some(at) = [ready.next_at, self.schedule.next_deferred()].into_iter().flatten().min() {
             self.look_at(at, context);
         }
-        self.dispatch_with(pages, ready.n_arrivals, context);
+        self.dispatch(context);
     }
 
     /// Takes what was handed over; looks at the store when there is more.
     fn take_news(&mut self, news: News, context: &mut Context<Self>) {
         let n_arrivals = self.run.arrivals.n_noted();
-        let may_start = self.equipment.is_some() && !self.is_blocked && self.run.now_ms() >= self.paused_until;
-        let mut pages = HashMap::new();
-        for row in news.rows {
-            let lane = row.lane_id.clone();
-            if self.active.contains(&lane) || self.deferred.contains_key(&lane) {
-                self.overtaken.insert(lane);
-            } else if !may_start || self.queue.len() >= PAGE {
-                // It is found again by the look that ends the pause, or that follows the page.
-                self.has_more = true;
-            } else if !self.queue.contains(&lane) {
-                self.queue.push_back(lane.clone());
-                pages.insert(lane, vec![row]);
-            }
-        }
-        self.dispatch_with(pages, n_arrivals, context);
+        let may_start =
+            self.equipment.is_some() && !self.is_blocked && self.run.now_ms() >= self.paused_until;
+        self.schedule.take_handed(news.rows, n_arrivals, may_start);
+        self.dispatch(context);
         if news.must_look || self.equipment.is_none() {
             self.look(context);
         }
@@ -295,33 +248,18 @@ impl<T: Target> Delivery<T> {
 
     /// Starts as many lanes as may run at once.
     fn dispatch(&mut self, context: &mut Context<Self>) {
-        self.dispatch_with(HashMap::new(), 0, context);
-    }
-
-    /// The same, with what was just read of some lanes. A lane that does not start now is read again.
-    fn dispatch_with(
-        &mut self,
-        mut pages: HashMap<String, Vec<Row>>,
-        n_arrivals: u64,
-        context: &mut Context<Self>,
-    ) {
         let Some(equipment) = self.equipment.clone() else { return };
         let now_ms = self.run.now_ms();
-        if self.is_blocked || self.run.is_stopping.load(Ordering::Acquire) {
-            return;
-        }
+        let n_at_once = self.n_at_once();
         if now_ms < self.paused_until {
             let until = self.paused_until;
             self.look_at(until, context);
-            return;
         }
-        let n_at_once = self.n_at_once();
-        while self.active.len() < n_at_once {
-            let Some(lane) = self.queue.pop_front() else { break };
-            self.active.insert(lane.clone());
+        let may_start = !self.is_blocked && now_ms >= self.paused_until;
+        while may_start && !self.run.is_stopping.load(Ordering::Acquire) {
+            let Some((lane, first)) = self.schedule.start_next(n_at_once) else { break };
             self.last_work_at = now_ms;
             let (run, equipment) = (self.run.clone(), Rc::clone(&equipment));
-            let first = pages.remove(&lane).map(|page| (page, n_arrivals));
             let work = async move {
                 let report = run_lane(run, &equipment.courier, &lane, first).await;
                 (lane, report)
@@ -330,6 +268,7 @@ impl<T: Target> Delivery<T> {
                 actor.lane_ended(&lane, report, context);
             }));
         }
+        self.schedule.forget_firsts();
     }
 
     fn n_at_once(&self) -> usize {
@@ -341,18 +280,15 @@ impl<T: Target> Delivery<T> {
     }
 
     fn lane_ended(&mut self, lane: &str, report: LaneReport, context: &mut Context<Self>) {
-        self.active.remove(lane);
-        if self.is_loading {
-            self.ended_while_loading.insert(lane.to_owned());
-        }
         self.last_work_at = self.run.now_ms();
         self.judge(&report, context);
+        let must_look = self.schedule.end(lane, self.n_at_once());
         match report.end {
             LaneEnd::Left => {}
             LaneEnd::Lost => self.look(context),
             LaneEnd::Waits(until) => self.look_at(until, context),
             LaneEnd::Deferred(until) => {
-                self.deferred.insert(lane.to_owned(), until);
+                self.schedule.defer(lane, until);
                 self.look_at(until, context);
             }
             LaneEnd::Pause { until, failure } => self.pause(until, &failure, context),
@@ -361,8 +297,7 @@ impl<T: Target> Delivery<T> {
                 self.tell("needs_auth", failure.detail, None, None, context);
             }
         }
-        let is_short_of_lanes = self.has_more && self.queue.len() < self.n_at_once();
-        if self.overtaken.remove(lane) || is_short_of_lanes {
+        if must_look {
             self.look(context);
         }
         self.dispatch(context);
@@ -431,8 +366,8 @@ impl<T: Target> Delivery<T> {
         // What was sent within the rate's period must not be forgotten.
         let period_ms = self.equipment.as_ref().map_or(0, |equipment| equipment.rate.period_ms());
         let idle_ms = i64::try_from(IDLE.as_millis()).unwrap_or(i64::MAX).max(period_ms);
-        let is_busy = self.is_loading || !self.active.is_empty() || !self.queue.is_empty();
-        if !is_busy && self.deferred.is_empty() && self.run.now_ms() - self.last_work_at > idle_ms {
+        let is_busy = self.is_loading || !self.schedule.is_empty();
+        if !is_busy && self.run.now_ms() - self.last_work_at > idle_ms {
             context.stop();
         }
     }

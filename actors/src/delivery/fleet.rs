@@ -9,8 +9,8 @@ use actix::prelude::*;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::arrivals::Arrivals;
 use super::account_delivery::{AccountDelivery, AccountTarget, OpenAccount};
+use super::arrivals::Arrivals;
 use super::backoff::Backoff;
 use super::engine::{Delivery, Drain, Reload, Target};
 use super::instance_delivery::{InstanceDelivery, InstanceTarget, OpenInstance};

@@ -149,7 +149,10 @@ impl Run {
             let error = match stored {
                 Ok(Ok(Claim::Held)) => return,
                 Ok(Ok(Claim::Lost)) => {
-                    tracing::info!(delivery = settle.id, "an outcome came too late: the delivery went on or is gone");
+                    tracing::info!(
+                        delivery = settle.id,
+                        "an outcome came too late: the delivery went on or is gone"
+                    );
                     return;
                 }
                 Ok(Err(error)) => WriteError::from(error),

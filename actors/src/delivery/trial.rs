@@ -25,7 +25,7 @@ use crate::servicenow::customers::CustomerTable;
 use crate::servicenow::{Credentials, client::NowMs};
 use crate::shared::Shared;
 use crate::store::Db;
-use crate::store::deliveries::Direction;
+use crate::store::deliveries::{Direction, NewDelivery};
 use crate::store::suite::deliveries::furnish;
 use crate::x::client::{AccountCredentials, XApp, XClient};
 
@@ -298,6 +298,41 @@ fn an_answer_is_sent_once_whatever_fails_at_x() {
             assert_eq!(trial.x.n_sent_dms(), 2, "{fault:?}");
         });
     }
+}
+
+#[test]
+fn a_row_that_is_handed_over_too_late_is_not_delivered_again() {
+    System::new().block_on(async {
+        let trial = Trial::start().await;
+        trial.dm(7, 100, "once").await;
+        trial.settle().await;
+        let records = crate::store::deliveries::by_dedup_key(&trial.shared.db, "a1:dm:100").await;
+        let row = records.expect("an answer").expect("a row");
+        // As it was when it was accepted: with no attempt and no case.
+        let stale = NewDelivery {
+            id: row.id,
+            direction: Direction::ToServicenow,
+            kind: row.kind,
+            status: "queued",
+            user_id: row.user_id,
+            account_id: row.account_id,
+            instance_id: row.instance_id,
+            target_id: "i1".to_owned(),
+            customer_id: row.customer_id,
+            lane_id: row.lane_id,
+            dedup_key: None,
+            source_id: row.source_id,
+            fingerprint: None,
+            order_key: row.order_key,
+            payload: row.payload.expect("a text"),
+            created_at: row.created_at,
+            deadline_at: row.deadline_at,
+        };
+        trial.fleet.accepted(stale, true);
+        trial.dm(7, 101, "twice").await;
+        trial.settle().await;
+        assert_eq!(trial.comments(), ["once", "twice"]);
+    });
 }
 
 #[test]

@@ -159,3 +159,23 @@ pub(in crate::store) async fn settle(db: &Db, settles: &[crate::store::lanes::Se
     let batch = batch::Batch { settles: settles.iter().collect(), ..batch::Batch::default() };
     batch.commit(db).await.expect("outcomes are stored");
 }
+
+#[tokio::test]
+async fn a_checkpoint_moves_the_whole_log_of_an_embedded_database() {
+    on_every_database(|db| async move {
+        deliveries::furnish(&db).await;
+        let Db::Sqlite(db) = db else { return };
+        assert_eq!(db.checkpoint().await, Ok(0));
+        let file = sqlx::query_scalar("SELECT file FROM pragma_database_list").fetch_one(&db.reads).await;
+        let file: String = file.expect("a file");
+        // The file alone holds the rows.
+        let moved = format!("{file}.moved");
+        std::fs::copy(&file, &moved).expect("a copy without the log");
+        let copy = SqlitePool::connect(&format!("sqlite://{moved}")).await.expect("a database");
+        let n: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM accounts").fetch_one(&copy).await.expect("a count");
+        assert_eq!(n, 1);
+        copy.close().await;
+    })
+    .await;
+}

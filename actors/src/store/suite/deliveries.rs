@@ -1,8 +1,8 @@
 //! What the delivery tables promise.
 
 use super::*;
-use crate::store::conversations::Conversation;
 use crate::store::batch::{Batch, Written};
+use crate::store::conversations::Conversation;
 use crate::store::deliveries::{Direction, NewDelivery, by_dedup_key, of_lane};
 use crate::store::lanes::{Begin, Settle, next_ready_at, ready};
 
@@ -171,7 +171,8 @@ async fn an_attempt_that_lost_its_delivery_writes_nothing() {
             Batch { begins: vec![&intent], ..Batch::default() }.commit(&db).await.expect("a commit")
         };
         let try_settle = async |held: i64, mark: i64, end_mark: i64, conversation: Option<Conversation>| {
-            let settle = Settle { held, mark, end_mark, conversation, ..ended("d1", &lane, "retrying", 0, 500) };
+            let settle =
+                Settle { held, mark, end_mark, conversation, ..ended("d1", &lane, "retrying", 0, 500) };
             let batch = Batch { settles: vec![&settle], ..Batch::default() };
             !batch.commit(&db).await.expect("a commit").settled.is_empty()
         };

@@ -6,8 +6,8 @@ use super::*;
 use crate::domain::record::{DeliveryStatus, RecordFilter};
 use crate::store::deliveries::{Direction, NewDelivery, by_id, of_lane};
 use crate::store::lanes::Settle;
-use crate::store::suite::deliveries::admit;
 use crate::store::records::{Revive, attempts, count, count_dead, dead, page};
+use crate::store::suite::deliveries::admit;
 use crate::writer::Change;
 
 fn message(n: i64) -> NewDelivery {

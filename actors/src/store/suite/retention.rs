@@ -3,8 +3,8 @@
 use super::deliveries::furnish;
 use super::*;
 use crate::store::deliveries::{Direction, NewDelivery, by_id};
-use crate::store::suite::deliveries::admit;
 use crate::store::retention::{Erase, Erased};
+use crate::store::suite::deliveries::admit;
 use crate::writer::Change;
 
 fn new(n: u64, status: &'static str) -> NewDelivery {

@@ -1,0 +1,234 @@
+//! Which lanes of a target are worked on, which wait for their turn, and which for a time.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::store::deliveries::Delivery;
+use crate::store::lanes::ReadyLane;
+
+/// Lanes that are read at once; so many wait for their turn in memory.
+const PAGE: usize = 64;
+
+/// What is pending in a lane, as it was read or handed over, and how many arrivals were noted before that.
+pub(super) type First = (Vec<Delivery>, u64);
+
+/// Holds lanes by their ids; a lane is in at most one of these places.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    /// Worked on.
+    active: HashSet<String>,
+    /// In the order of their turn.
+    queue: VecDeque<String>,
+    /// What is known of lanes in the queue.
+    firsts: HashMap<String, First>,
+    /// Until a look-up may be made, in epoch milliseconds.
+    deferred: HashMap<String, i64>,
+    /// Found ready while they were worked on: looked for again when they end.
+    overtaken: HashSet<String>,
+    /// While a look is under way, the lanes that ended since it began: what it reads of them may be out of date.
+    ended_meanwhile: Option<HashSet<String>>,
+    /// More lanes are ready than were read.
+    has_more: bool,
+}
+
+impl Schedule {
+    /// How many ready lanes a look must read to learn of a page of new ones.
+    pub(super) fn limit(&self) -> usize {
+        PAGE + self.active.len() + self.deferred.len()
+    }
+
+    /// A look at the store begins.
+    pub(super) fn look_begins(&mut self) {
+        self.ended_meanwhile = Some(HashSet::new());
+    }
+
+    /// Takes what a look found, with the `limit` that it had.
+    pub(super) fn take_ready(&mut self, lanes: Vec<ReadyLane>, n_arrivals: u64, limit: usize, now_ms: i64) {
+        let ended_meanwhile = self.ended_meanwhile.take().unwrap_or_default();
+        self.deferred.retain(|_, until| *until > now_ms);
+        self.has_more = lanes.len() >= limit;
+        for ReadyLane { id, page } in lanes {
+            if self.active.contains(&id) {
+                self.overtaken.insert(id);
+            } else if !self.deferred.contains_key(&id) && !self.queue.contains(&id) {
+                if !page.is_empty() && !ended_meanwhile.contains(&id) {
+                    self.firsts.insert(id.clone(), (page, n_arrivals));
+                }
+                self.queue.push_back(id);
+            }
+        }
+    }
+
+    /// Takes what was handed over. What cannot start soon is left for a later look to find.
+    pub(super) fn take_handed(&mut self, rows: Vec<Delivery>, n_arrivals: u64, may_start: bool) {
+        for row in rows {
+            let lane = row.lane_id.clone();
+            if self.active.contains(&lane) || self.deferred.contains_key(&lane) {
+                self.overtaken.insert(lane);
+            } else if !may_start || self.queue.len() >= PAGE {
+                self.has_more = true;
+            } else if !self.queue.contains(&lane) {
+                self.firsts.insert(lane.clone(), (vec![row], n_arrivals));
+                self.queue.push_back(lane);
+            }
+        }
+    }
+
+    /// The next lane to work on, if fewer than `n_at_once` are.
+    pub(super) fn start_next(&mut self, n_at_once: usize) -> Option<(String, Option<First>)> {
+        if self.active.len() >= n_at_once {
+            return None;
+        }
+        let lane = self.queue.pop_front()?;
+        self.active.insert(lane.clone());
+        let first = self.firsts.remove(&lane);
+        Some((lane, first))
+    }
+
+    /// Forgets what is known of lanes that did not start: by the time of their turn it is out of date.
+    pub(super) fn forget_firsts(&mut self) {
+        self.firsts.clear();
+    }
+
+    /// A lane is not worked on any more. Says whether the store must be looked at again.
+    pub(super) fn end(&mut self, lane: &str, n_at_once: usize) -> bool {
+        self.active.remove(lane);
+        if let Some(ended) = &mut self.ended_meanwhile {
+            ended.insert(lane.to_owned());
+        }
+        let is_short_of_lanes = self.has_more && self.queue.len() < n_at_once;
+        self.overtaken.remove(lane) || is_short_of_lanes
+    }
+
+    /// Leaves a lane alone until then.
+    pub(super) fn defer(&mut self, lane: &str, until_ms: i64) {
+        self.deferred.insert(lane.to_owned(), until_ms);
+    }
+
+    /// When the first of the deferred lanes may go on.
+    pub(super) fn next_deferred(&self) -> Option<i64> {
+        self.deferred.values().copied().min()
+    }
+
+    /// Nothing is worked on.
+    pub(super) fn is_still(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// Nothing is worked on or waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.active.is_empty() && self.queue.is_empty() && self.deferred.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::deliveries::{Direction, NewDelivery};
+
+    fn row(lane: &str) -> Delivery {
+        let new = NewDelivery {
+            id: format!("d-{lane}"),
+            direction: Direction::ToX,
+            kind: "dm".to_owned(),
+            status: "queued",
+            user_id: "u".to_owned(),
+            account_id: "a".to_owned(),
+            instance_id: None,
+            target_id: "a".to_owned(),
+            customer_id: "7".to_owned(),
+            lane_id: lane.to_owned(),
+            dedup_key: None,
+            source_id: None,
+            fingerprint: None,
+            order_key: "1".to_owned(),
+            payload: "{}".to_owned(),
+            created_at: 1,
+            deadline_at: 2,
+        };
+        new.into()
+    }
+
+    fn ready(lanes: &[&str]) -> Vec<ReadyLane> {
+        lanes.iter().map(|&lane| ReadyLane { id: lane.to_owned(), page: vec![row(lane)] }).collect()
+    }
+
+    fn started(schedule: &mut Schedule, n_at_once: usize) -> Vec<(String, bool)> {
+        let starts = std::iter::from_fn(|| schedule.start_next(n_at_once));
+        starts.map(|(lane, first)| (lane, first.is_some())).collect()
+    }
+
+    fn known(lane: &str) -> (String, bool) {
+        (lane.to_owned(), true)
+    }
+
+    fn unknown(lane: &str) -> (String, bool) {
+        (lane.to_owned(), false)
+    }
+
+    #[test]
+    fn no_lane_is_worked_on_twice_at_once() {
+        let mut schedule = Schedule::default();
+        schedule.take_ready(ready(&["a", "b", "c"]), 0, 64, 0);
+        assert_eq!(started(&mut schedule, 2), [known("a"), known("b")]);
+        schedule.take_handed(vec![row("a"), row("c"), row("d")], 0, true);
+        schedule.take_ready(ready(&["b", "c", "d"]), 0, 64, 0);
+        assert_eq!(started(&mut schedule, 9), [known("c"), known("d")]);
+        assert!(schedule.end("a", 9), "something came for it while it was worked on");
+        assert!(schedule.end("b", 9), "a look found it while it was worked on");
+        assert!(!schedule.end("c", 9));
+    }
+
+    #[test]
+    fn what_is_known_of_a_lane_is_used_at_once_or_not_at_all() {
+        let mut schedule = Schedule::default();
+        schedule.take_ready(ready(&["a", "b"]), 0, 64, 0);
+        assert_eq!(started(&mut schedule, 1), [known("a")]);
+        schedule.forget_firsts();
+        assert!(!schedule.end("a", 1));
+        assert_eq!(started(&mut schedule, 1), [unknown("b")]);
+    }
+
+    #[test]
+    fn what_a_look_read_of_a_lane_that_ended_meanwhile_is_not_used() {
+        let mut schedule = Schedule::default();
+        schedule.take_handed(vec![row("a")], 0, true);
+        schedule.look_begins();
+        assert_eq!(started(&mut schedule, 1), [known("a")]);
+        assert!(!schedule.end("a", 1));
+        schedule.take_ready(ready(&["a"]), 0, 64, 0);
+        assert_eq!(started(&mut schedule, 1), [unknown("a")]);
+    }
+
+    #[test]
+    fn the_store_is_looked_at_again_before_lanes_run_out() {
+        let mut schedule = Schedule::default();
+        schedule.take_ready(ready(&["a", "b", "c", "d"]), 0, 4, 0);
+        assert_eq!(started(&mut schedule, 2).len(), 2);
+        assert!(!schedule.end("a", 2), "two wait still");
+        assert_eq!(started(&mut schedule, 2).len(), 1);
+        assert!(schedule.end("b", 2));
+    }
+
+    #[test]
+    fn what_cannot_start_is_left_to_the_store() {
+        let mut schedule = Schedule::default();
+        schedule.take_handed(vec![row("a")], 0, false);
+        assert_eq!(started(&mut schedule, 9), []);
+        let rows = (0..PAGE + 3).map(|n| row(&format!("lane{n}"))).collect();
+        schedule.take_handed(rows, 0, true);
+        assert_eq!(started(&mut schedule, 999).len(), PAGE);
+        assert!(schedule.end("lane0", 4));
+    }
+
+    #[test]
+    fn a_deferred_lane_waits_for_its_time() {
+        let mut schedule = Schedule::default();
+        schedule.defer("a", 50);
+        assert_eq!(schedule.next_deferred(), Some(50));
+        assert!(!schedule.is_empty());
+        schedule.take_ready(ready(&["a"]), 0, 64, 49);
+        assert_eq!(started(&mut schedule, 9), []);
+        schedule.take_ready(ready(&["a"]), 0, 64, 50);
+        assert_eq!(started(&mut schedule, 9), [known("a")]);
+    }
+}
