@@ -24,6 +24,7 @@ pub(crate) mod lane_run;
 pub(crate) mod message;
 mod party;
 mod schedule;
+pub(crate) mod standing;
 pub(crate) mod waiters;
 mod walk;
 

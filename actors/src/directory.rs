@@ -28,8 +28,8 @@ use crate::domain::sealing::Sealer;
 use crate::kernel::{AskError, Mailbox, start};
 use crate::routes::Routes;
 use crate::shared::Shared;
-use crate::store::accounts::{TouchAccounts, all};
-use crate::store::{StoreError, marks};
+use crate::store::StoreError;
+use crate::store::accounts::TouchAccounts;
 use crate::writer::{Apply, WriteError};
 
 /// How many questions may wait.
@@ -139,19 +139,20 @@ pub(crate) struct Desk {
     pub(crate) retry_for_ms: i64,
     pub(crate) routes: Routes,
     pub(crate) on_changed: OnChanged,
+    /// Called when anybody has changed settings.
+    pub(crate) on_marked: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// The actor.
 pub struct Directory {
     desk: Desk,
-    seen_mark: Option<i64>,
     is_reloading: bool,
     is_flushing: bool,
 }
 
 /// Loads the routes and starts the directory.
 pub(crate) async fn start_directory(desk: Desk) -> Result<Mailbox<Directory>, StoreError> {
-    desk.reload_routes().await?;
+    desk.routes.reload(&desk.shared.db).await?;
     if let Err(error) = reseal::reseal(&desk).await {
         tracing::warn!(%error, "credentials could not be sealed with the current key; trying at the next start");
     }
@@ -174,18 +175,6 @@ impl Desk {
         self.now_ms().saturating_add(self.retry_for_ms)
     }
 
-    /// Reads all routes; again when this process changed one meanwhile.
-    async fn reload_routes(&self) -> Result<(), StoreError> {
-        for _ in 0..MAX_TRIES {
-            let n_changes = self.routes.n_changes();
-            let rows = all(&self.shared.db).await?;
-            if self.routes.replace_all(rows, n_changes) {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     async fn flush_touches(&self) -> Result<(), DirectoryError> {
         let touches = self.routes.unstored_touches();
         for touches in touches.chunks(FLUSH_SIZE) {
@@ -199,7 +188,7 @@ impl Desk {
 
 impl Directory {
     fn new(desk: Desk) -> Self {
-        Self { desk, seen_mark: None, is_reloading: false, is_flushing: false }
+        Self { desk, is_reloading: false, is_flushing: false }
     }
 
     /// Reads the routes again when the mark has moved.
@@ -207,18 +196,14 @@ impl Directory {
         if std::mem::replace(&mut self.is_reloading, true) {
             return;
         }
-        let (desk, seen) = (self.desk.clone(), self.seen_mark);
-        let reload = async move {
-            let mark = marks::read(&desk.shared.db, marks::SETTINGS).await?;
-            if seen != Some(mark) {
-                desk.reload_routes().await?;
-            }
-            Ok::<i64, StoreError>(mark)
-        };
-        context.spawn(reload.into_actor(self).map(|mark, directory, _| {
+        let desk = self.desk.clone();
+        let reload = async move { desk.routes.refresh(&desk.shared.db).await };
+        context.spawn(reload.into_actor(self).map(|reloaded, directory, _| {
             directory.is_reloading = false;
-            match mark {
-                Ok(mark) => directory.seen_mark = Some(mark),
+            match reloaded {
+                // Another replica may have changed what the actors here work with.
+                Ok(true) => (directory.desk.on_marked)(),
+                Ok(false) => {}
                 Err(error) => tracing::warn!(%error, "routes could not be read; trying again in a second"),
             }
         }));
@@ -261,7 +246,7 @@ impl Handler<Refresh> for Directory {
     fn handle(&mut self, _: Refresh, _: &mut Context<Self>) -> Self::Result {
         let desk = self.desk.clone();
         Box::pin(async move {
-            desk.reload_routes().await?;
+            desk.routes.reload(&desk.shared.db).await?;
             desk.flush_touches().await
         })
     }

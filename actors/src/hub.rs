@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::accounts::{Accounts, AttemptLimit};
 use crate::checkpointer::Checkpointer;
+use crate::cluster::Cluster;
 use crate::directory::{Directory, Refresh};
 use crate::domain::secret::Secret;
 use crate::domain::token_policy::TokenPolicy;
@@ -81,8 +82,9 @@ pub struct Hub {
     tokens: Tokens,
     accounts: Mailbox<Accounts>,
     traffic: Traffic,
-    // It runs as long as somebody holds its mailbox.
+    // They run as long as somebody holds their mailboxes.
     _checkpointer: Option<Mailbox<Checkpointer>>,
+    cluster: Option<Cluster>,
 }
 
 impl Hub {
@@ -91,7 +93,12 @@ impl Hub {
     pub async fn start(settings: HubSettings, sources: Sources) -> Result<Self, StartError> {
         let db = open(&settings).await?;
         let company = if db.is_embedded() { Company::Alone } else { Company::Others };
-        let shared = Shared::start(db, sources);
+        let (shared, outgoing) = if db.is_embedded() {
+            (Shared::start(db, sources), None)
+        } else {
+            let (shared, outgoing) = Shared::start_replica(db, sources);
+            (shared, Some(outgoing))
+        };
         let checkpointer = Checkpointer::for_db(&shared.db).map(|checkpointer| {
             let terms = Shared::front_terms("checkpointer", 8);
             start(&shared.front, &shared.registry, terms, move |_| checkpointer)
@@ -99,7 +106,8 @@ impl Hub {
         let tokens = Tokens::start(&shared, settings.tokens, company);
         let accounts = Accounts::start(&shared, &tokens, settings.login_attempts);
         let traffic = Traffic::start(&shared, settings.traffic).await?;
-        Ok(Self { shared, tokens, accounts, traffic, _checkpointer: checkpointer })
+        let cluster = outgoing.and_then(|outgoing| Cluster::start(&shared, &traffic, outgoing));
+        Ok(Self { shared, tokens, accounts, traffic, _checkpointer: checkpointer, cluster })
     }
 
     /// Users, and who may log in.
@@ -168,6 +176,9 @@ impl Hub {
         // What intake noted of the accounts; at the next start it would only be a little older.
         let _unsaved = self.traffic.directory.ask(Refresh).await;
         let _uncommitted = self.shared.writer.ask(Flush).await;
+        if let Some(cluster) = &self.cluster {
+            cluster.leave().await;
+        }
         self.tokens.note_uses().await;
         self.shared.db.close().await;
     }

@@ -115,6 +115,7 @@ impl Desk {
         let mut receipt = Receipt::default();
         let mut rows = Vec::new();
         let mut classes = Vec::new();
+        self.learn_of_new_accounts(&items).await?;
         for item in items {
             if let Some(user_id) = &item.revoked_user_id {
                 self.note_revocation(user_id).await;
@@ -153,6 +154,16 @@ impl Desk {
             self.shared.metrics.count_item(class.as_str(), result);
         }
         Ok(receipt)
+    }
+
+    /// An account that is not known may have been linked a moment ago, at another replica.
+    async fn learn_of_new_accounts(&self, items: &[Item]) -> Result<(), StoreError> {
+        let is_unknown =
+            |item: &Item| item.account_id.as_ref().is_some_and(|id| self.routes.route(id).is_none());
+        if self.shared.leases.replica().is_some() && items.iter().any(is_unknown) {
+            self.routes.refresh(&self.shared.db).await?;
+        }
+        Ok(())
     }
 
     /// What the policy leaves to the store.
@@ -239,7 +250,7 @@ impl Desk {
         if let Err(error) = self.shared.writer.ask(Apply(change)).await {
             tracing::warn!(%error, "the revocation could not be noted");
         }
-        self.fleet.reload_account(&route.account_id).await;
+        self.fleet.reload(Direction::ToX, &route.account_id).await;
     }
 }
 

@@ -31,7 +31,9 @@ impl Janitor {
     }
 
     fn clean(&mut self, context: &mut Context<Self>) {
-        if std::mem::replace(&mut self.is_at_work, true) {
+        // Of several replicas one does it: whoever holds the shard of this name.
+        let is_due_here = self.shared.leases.lease_of("janitor").is_some();
+        if !is_due_here || std::mem::replace(&mut self.is_at_work, true) {
             return;
         }
         let cutoff_ms = self.shared.sources.now_ms() - self.keep_ms;

@@ -13,7 +13,7 @@ use crate::writer::Flush;
 /// How long a check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Kinds of actors, so that every series exists from the start.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 15] = [
     "writer",
     "token_store",
     "accounts",
@@ -24,6 +24,8 @@ const KINDS: [&str; 13] = [
     "sweeper",
     "janitor",
     "checkpointer",
+    "lease_keeper",
+    "switchboard",
     "webhook_watch",
     "instance_delivery",
     "account_delivery",

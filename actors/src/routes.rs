@@ -11,7 +11,11 @@ use dashmap::DashMap;
 
 use crate::classify::CasePolicy;
 use crate::domain::account::ReplyChannel;
-use crate::store::accounts::{AccountRow, Touch};
+use crate::store::accounts::{self, AccountRow, Touch};
+use crate::store::{Db, StoreError, marks};
+
+/// How often the table is read again when this process changes it meanwhile.
+const MAX_TRIES: usize = 5;
 
 /// What intake has to know of a linked account.
 #[derive(Debug, Clone)]
@@ -85,6 +89,8 @@ struct Tables {
     by_account_id: DashMap<String, Arc<Route>>,
     /// Counts this process's own changes: what was read before one is older than the table.
     n_changes: AtomicU64,
+    /// Where the mark of changed settings stood before the table was last read; marks begin at 0.
+    seen_mark: AtomicI64,
 }
 
 impl Routes {
@@ -131,6 +137,28 @@ impl Routes {
     pub(crate) fn remove(&self, account_id: &str) {
         self.0.n_changes.fetch_add(1, Ordering::AcqRel);
         self.take_out(account_id);
+    }
+
+    /// Reads the table again if anybody has changed settings since it was read. Says whether it did.
+    pub(crate) async fn refresh(&self, db: &Db) -> Result<bool, StoreError> {
+        let mark = marks::read(db, marks::SETTINGS).await?;
+        let has_moved = self.0.seen_mark.load(Ordering::Acquire) != mark;
+        if has_moved {
+            self.reload(db).await?;
+            self.0.seen_mark.store(mark, Ordering::Release);
+        }
+        Ok(has_moved)
+    }
+
+    /// Reads the table.
+    pub(crate) async fn reload(&self, db: &Db) -> Result<(), StoreError> {
+        for _ in 0..MAX_TRIES {
+            let n_changes = self.n_changes();
+            if self.replace_all(accounts::all(db).await?, n_changes) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// To be asked before the rows for [`replace_all`](Self::replace_all) are read.

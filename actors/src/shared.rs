@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
 
+use crate::cluster::leases::Leases;
+use crate::cluster::signals::{Outgoing, Signals};
 use crate::kernel::{Mailbox, Registry, Sources, Terms, start};
 use crate::metrics::Metrics;
 use crate::store::Db;
@@ -17,6 +19,10 @@ pub(crate) struct Shared {
     pub(crate) sources: Sources,
     pub(crate) metrics: Metrics,
     pub(crate) registry: Registry,
+    /// For which instances and accounts this process delivers.
+    pub(crate) leases: Leases,
+    /// What other replicas are told.
+    pub(crate) signals: Signals,
     /// Where actors run that answer the HTTP layer.
     pub(crate) front: ArbiterHandle,
 }
@@ -27,17 +33,28 @@ pub(crate) const ASK_DEADLINE: Duration = Duration::from_millis(4500);
 const WRITER_CAPACITY: usize = 8192;
 
 impl Shared {
-    /// Starts the writer on an arbiter of its own.
+    /// Starts the writer on an arbiter of its own. For a process that is alone, or that delivers nothing.
     pub(crate) fn start(db: Db, sources: Sources) -> Self {
+        Self::start_with(db, sources, Leases::alone(), Signals::to_nobody())
+    }
+
+    /// The same for a replica on a server database; also gives the signals that wait to be sent.
+    pub(crate) fn start_replica(db: Db, sources: Sources) -> (Self, Outgoing) {
+        let leases = Leases::of_replica(sources.id());
+        let (signals, outgoing) = Signals::to_others();
+        (Self::start_with(db, sources, leases, signals), outgoing)
+    }
+
+    fn start_with(db: Db, sources: Sources, leases: Leases, signals: Signals) -> Self {
         let metrics = Metrics::default();
         let registry = Registry::default();
         let terms =
             Terms { kind: "writer", key: String::new(), capacity: WRITER_CAPACITY, deadline: ASK_DEADLINE };
-        let (writer_db, writer_metrics) = (db.clone(), metrics.clone());
+        let (writer_db, writer_metrics, replica) = (db.clone(), metrics.clone(), leases.clone());
         let writer = start(&Arbiter::new().handle(), &registry, terms, move |_| {
-            Writer::new(writer_db, writer_metrics)
+            Writer::new(writer_db, writer_metrics, replica)
         });
-        Self { db, writer, sources, metrics, registry, front: Arbiter::new().handle() }
+        Self { db, writer, sources, metrics, registry, leases, signals, front: Arbiter::new().handle() }
     }
 
     /// Terms for the only actor of a kind that answers the HTTP layer.

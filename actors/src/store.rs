@@ -26,6 +26,7 @@ pub(crate) mod marks;
 pub(crate) mod records;
 pub(crate) mod retention;
 pub(crate) mod routing;
+pub(crate) mod shards;
 pub(crate) mod tokens;
 pub(crate) mod users;
 
@@ -40,6 +41,9 @@ pub enum StoreError {
     /// The database cannot be reached, is full or too busy. Nothing was stored; try again later.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// Another transaction was in the way, and this one was given up for it. Nothing was stored; try again.
+    #[error("another transaction was in the way; try again")]
+    Contended,
     /// A value that must be unique stands in another row already.
     #[error("a row with the same unique value exists")]
     Duplicate,
@@ -66,6 +70,8 @@ impl From<sqlx::Error> for StoreError {
             Some("5" | "6" | "10" | "13" | "14" | "517" | "261" | "778" | "25006") => {
                 Self::Unavailable(refusal.message().to_owned())
             }
+            // Serialization failure and deadlock.
+            Some("40001" | "40P01") => Self::Contended,
             Some(code) if is_transient_postgres(code) => Self::Unavailable(refusal.message().to_owned()),
             _ => Self::Refused(refusal.message().to_owned()),
         }
@@ -200,7 +206,9 @@ impl Db {
     async fn connect_postgres(url: &str) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| StoreError::Refused("database.url is not a usable postgres:// address".to_owned()))?
-            .application_name("casewire");
+            .application_name("casewire")
+            // A process that is stopped in the middle of a transaction must not keep what it locked.
+            .options([("idle_in_transaction_session_timeout", "5s"), ("lock_timeout", "10s")]);
         let pool = PgPoolOptions::new()
             .max_connections(16)
             .acquire_timeout(Duration::from_secs(5))

@@ -7,6 +7,7 @@
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
+use crate::cluster::leases::Leases;
 use crate::kernel::mailbox::AskError;
 use crate::metrics::Metrics;
 use crate::store::deliveries::{Admission, NewDelivery};
@@ -20,6 +21,10 @@ pub(crate) use group::ALL;
 
 /// How many requests one commit takes at most, so that none waits long for others' work.
 const MAX_GROUP: usize = 512;
+
+/// So many commits run at once on a server, where each waits for the network; an embedded database takes
+/// one at a time.
+const COMMITS_AT_ONCE: usize = 4;
 
 /// Why a write was not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,14 +93,15 @@ pub(crate) struct Flush;
 pub(crate) struct Writer {
     db: Db,
     metrics: Metrics,
+    leases: Leases,
     waiting: Vec<Request>,
-    is_committing: bool,
+    n_committing: usize,
 }
 
 impl Writer {
     /// A writer with nothing waiting.
-    pub(crate) fn new(db: Db, metrics: Metrics) -> Self {
-        Self { db, metrics, waiting: Vec::new(), is_committing: false }
+    pub(crate) fn new(db: Db, metrics: Metrics, leases: Leases) -> Self {
+        Self { db, metrics, leases, waiting: Vec::new(), n_committing: 0 }
     }
 
     fn enqueue<T: 'static>(
@@ -113,16 +119,18 @@ impl Writer {
     }
 
     fn commit_waiting(&mut self, context: &mut Context<Self>) {
-        if self.is_committing || self.waiting.is_empty() {
+        let n_at_once = if self.db.is_embedded() { 1 } else { COMMITS_AT_ONCE };
+        if self.n_committing >= n_at_once || self.waiting.is_empty() {
             return;
         }
         let n_taken = self.waiting.len().min(MAX_GROUP);
         let group: Vec<Request> = self.waiting.drain(..n_taken).collect();
-        self.is_committing = true;
+        self.n_committing += 1;
         // A task of its own: should the actor panic, the transaction under way still comes to its end.
-        let commit = actix_rt::spawn(commit(self.db.clone(), self.metrics.clone(), group));
+        let commit =
+            actix_rt::spawn(commit(self.db.clone(), self.metrics.clone(), self.leases.clone(), group));
         context.spawn(commit.into_actor(self).map(|_, writer, context| {
-            writer.is_committing = false;
+            writer.n_committing -= 1;
             writer.commit_waiting(context);
         }));
     }
@@ -134,7 +142,7 @@ impl Actor for Writer {
 
 impl Supervised for Writer {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        *self = Self::new(self.db.clone(), self.metrics.clone());
+        *self = Self::new(self.db.clone(), self.metrics.clone(), self.leases.clone());
     }
 }
 

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::engine::{Delivery, Equipment, Health, Opening, Target};
+use super::engine::{Equipment, Health, Opening, Target};
 use super::gate::Gate;
 use super::journal::{Journal, Step};
 use super::lane_run::{Courier, Delivered, Failed, Outcome, Run, store_failure};
@@ -14,15 +14,12 @@ use super::message::{Answer, Channel};
 use super::rate::Rate;
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::store::StoreError;
-use crate::store::accounts::SetStatus;
+use crate::store::accounts::{self, SetStatus};
 use crate::store::deliveries::{self, Delivery as Row};
 use crate::writer::{Apply, Claim};
 use crate::x::client::{AccountCredentials, Search, Sent, Stamp, XClient};
 use crate::x::errors::{CallError, Refusal};
 use crate::x::limits::{Budget, Limits};
-
-/// The actor that delivers for one account.
-pub(crate) type AccountDelivery = Delivery<AccountTarget>;
 
 /// The clocks of X and of the hub differ; X tells whole seconds.
 const CLOCK_SLACK_MS: i64 = 60_000;
@@ -37,6 +34,8 @@ pub(crate) struct AccountSettings {
     pub(crate) credentials: AccountCredentials,
     pub(crate) status: String,
     pub(crate) paused_until: Option<i64>,
+    /// Grows with every change of the settings.
+    pub(crate) version: i64,
 }
 
 /// Reads an account's settings and makes a client for it; `None` when it is gone.
@@ -66,6 +65,7 @@ impl Target for AccountTarget {
             rate: Rate::default(),
             concurrency: CONCURRENCY,
             status: account.status,
+            version: account.version,
             paused_until: account.paused_until,
             courier: AccountCourier {
                 account_id: self.id.clone(),
@@ -76,6 +76,10 @@ impl Target for AccountTarget {
                 posts: RefCell::new(posts),
             },
         }))
+    }
+
+    async fn version(&self, run: &Run) -> Result<Option<i64>, StoreError> {
+        Ok(accounts::by_id(&run.shared.db, &self.id).await?.map(|row| row.version))
     }
 
     async fn save(&self, run: &Run, health: Health) {

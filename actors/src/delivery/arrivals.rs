@@ -26,6 +26,8 @@ pub(crate) struct News {
     pub(crate) rows: Vec<Delivery>,
     /// The store holds more than these.
     pub(crate) must_look: bool,
+    /// Somebody may have changed the settings without telling.
+    pub(crate) must_recheck: bool,
 }
 
 impl Arrivals {
@@ -43,6 +45,11 @@ impl Arrivals {
         } else {
             news.must_look = true;
         }
+    }
+
+    /// The settings may have changed.
+    pub(crate) fn ask_to_recheck(&self) {
+        self.lock().must_recheck = true;
     }
 
     /// Takes what has come. To be called after the nudge that told of it was taken.

@@ -4,7 +4,6 @@
 //! the store can tell again: after a panic, or an idle quarter of an hour, it is built anew.
 
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -53,6 +52,9 @@ pub(crate) trait Target: 'static {
         gate: &Gate,
     ) -> impl Future<Output = Result<Option<Equipment<Self::Courier>>, StoreError>>;
 
+    /// Which version of the settings is in the store; `None` when the target is gone.
+    fn version(&self, run: &Run) -> impl Future<Output = Result<Option<i64>, StoreError>>;
+
     /// Stores how the target is doing. Failing is harmless: the next change says it again.
     fn save(&self, run: &Run, health: Health) -> impl Future<Output = ()>;
 
@@ -70,6 +72,8 @@ pub(crate) struct Equipment<C> {
     pub(crate) concurrency: usize,
     pub(crate) status: String,
     pub(crate) paused_until: Option<i64>,
+    /// Of the settings.
+    pub(crate) version: i64,
 }
 
 /// The actor.
@@ -115,7 +119,9 @@ pub(crate) struct Drain;
 impl<T: Target> Delivery<T> {
     /// An actor that has read nothing yet.
     pub(crate) fn new(target: Rc<T>, run: Run, on_end: Ended) -> Self {
-        let gate = Gate::new(run.shared.sources.clone(), run.shared.metrics.clone(), Rate::default());
+        let shared = &run.shared;
+        let (sources, metrics) = (shared.sources.clone(), shared.metrics.clone());
+        let gate = Gate::new(sources, metrics, Rate::default(), shared.leases.clone(), run.lease);
         Self::behind(gate, target, run, on_end)
     }
 
@@ -228,6 +234,34 @@ impl<T: Target> Delivery<T> {
         if news.must_look || self.equipment.is_none() {
             self.look(context);
         }
+        if news.must_recheck {
+            self.recheck(context);
+        }
+    }
+
+    /// Loads the settings again when those in the store are others.
+    fn recheck(&mut self, context: &mut Context<Self>) {
+        let (target, run) = (Rc::clone(&self.target), self.run.clone());
+        let checking = async move { target.version(&run).await };
+        context.spawn(checking.into_actor(self).map(|version, actor, context| {
+            let known = actor.equipment.as_ref().map(|equipment| equipment.version);
+            // What cannot be read now is read with the next look.
+            if known.is_some() && version.is_ok_and(|version| version != known) {
+                actor.reload(context);
+            }
+        }));
+    }
+
+    fn reload(&mut self, context: &mut Context<Self>) {
+        // Lanes at work end with the settings they began with.
+        self.equipment = None;
+        self.is_blocked = false;
+        self.paused_until = 0;
+        self.gate.resume();
+        if self.breaker.close() {
+            self.run.shared.metrics.breaker_closed();
+        }
+        self.look(context);
     }
 
     /// Sets the timer that looks again, unless an earlier one is set.
@@ -256,7 +290,7 @@ impl<T: Target> Delivery<T> {
             self.look_at(until, context);
         }
         let may_start = !self.is_blocked && now_ms >= self.paused_until;
-        while may_start && !self.run.is_stopping.load(Ordering::Acquire) {
+        while may_start && self.run.standing.may_begin() {
             let Some((lane, first)) = self.schedule.start_next(n_at_once) else { break };
             self.last_work_at = now_ms;
             let (run, equipment) = (self.run.clone(), Rc::clone(&equipment));
@@ -403,6 +437,11 @@ impl<T: Target> Handler<Nudge> for Delivery<T> {
 
     fn handle(&mut self, nudge: Nudge, context: &mut Context<Self>) {
         drop(nudge);
+        if self.run.standing.is_gone() {
+            // Another replica has taken over: what is under way here is none of our business any more.
+            context.stop();
+            return;
+        }
         let news = self.run.arrivals.take();
         self.take_news(news, context);
     }
@@ -412,15 +451,7 @@ impl<T: Target> Handler<Reload> for Delivery<T> {
     type Result = ();
 
     fn handle(&mut self, _: Reload, context: &mut Context<Self>) {
-        // Lanes at work end with the settings they began with.
-        self.equipment = None;
-        self.is_blocked = false;
-        self.paused_until = 0;
-        self.gate.resume();
-        if self.breaker.close() {
-            self.run.shared.metrics.breaker_closed();
-        }
-        self.look(context);
+        self.reload(context);
     }
 }
 

@@ -2,20 +2,23 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
 use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
+use dashmap::mapref::entry::{Entry, VacantEntry};
 
-use super::account_delivery::{AccountDelivery, AccountTarget, OpenAccount};
+use super::account_delivery::{AccountTarget, OpenAccount};
 use super::arrivals::Arrivals;
 use super::backoff::Backoff;
 use super::engine::{Delivery, Drain, Reload, Target};
-use super::instance_delivery::{InstanceDelivery, InstanceTarget, OpenInstance};
+use super::instance_delivery::{InstanceTarget, OpenInstance};
 use super::lane_run::Run;
+use super::standing::Standing;
 use super::waiters::Waiters;
+use crate::cluster::leases::Lease;
+use crate::cluster::signals::Signal;
 use crate::kernel::{Mailbox, Terms, start};
 use crate::shared::Shared;
 use crate::store::deliveries::{Delivery as Row, Direction, NewDelivery};
@@ -51,7 +54,7 @@ struct Inner {
     settings: DeliverySettings,
     waiters: Waiters,
     arbiters: Vec<ArbiterHandle>,
-    next_arbiter: AtomicUsize,
+    n_launched: AtomicU64,
     open_instance: OpenInstance,
     open_account: OpenAccount,
     is_stopping: Arc<AtomicBool>,
@@ -59,10 +62,14 @@ struct Inner {
     accounts: DashMap<String, Member<AccountTarget>>,
 }
 
-/// An actor of the fleet. The number tells it from an earlier one for the same target.
+/// An actor of the fleet.
 struct Member<T: Target> {
+    /// Tells it from an earlier one for the same target.
+    number: u64,
     mailbox: Mailbox<Delivery<T>>,
     arrivals: Arc<Arrivals>,
+    lease: Lease,
+    standing: Arc<Standing>,
 }
 
 impl Fleet {
@@ -79,7 +86,7 @@ impl Fleet {
             settings,
             waiters: Waiters::default(),
             arbiters,
-            next_arbiter: AtomicUsize::new(0),
+            n_launched: AtomicU64::new(0),
             open_instance,
             open_account,
             is_stopping: Arc::default(),
@@ -99,9 +106,17 @@ impl Fleet {
         self.inner.settings.retry_for_ms
     }
 
-    /// Says that there is something to deliver to a target; starts its actor if there is none.
+    /// Says that there is something to deliver to a target; starts its actor if there is none, here or at
+    /// the replica that delivers for it.
     pub(crate) fn wake(&self, direction: Direction, target_id: &str) {
         self.tell(direction, target_id, None);
+    }
+
+    /// The same, if this process delivers for the target.
+    pub(crate) fn wake_here(&self, direction: Direction, target_id: &str) {
+        if self.inner.shared.leases.lease_of(target_id).is_some() {
+            self.wake(direction, target_id);
+        }
     }
 
     /// Says that a delivery was stored; `is_alone` when nothing else is pending in its lane.
@@ -115,55 +130,84 @@ impl Fleet {
         if self.inner.is_stopping.load(Ordering::Acquire) || is_unrouted(target_id) {
             return;
         }
+        let Some(lease) = self.inner.shared.leases.lease_of(target_id) else {
+            self.inner.shared.signals.send(Signal::Work(direction, target_id.to_owned()));
+            return;
+        };
         match direction {
-            Direction::ToServicenow => self.tell_instance(target_id, row),
-            Direction::ToX => self.tell_account(target_id, row),
+            Direction::ToServicenow => self.tell_instance(target_id, lease, row),
+            Direction::ToX => self.tell_account(target_id, lease, row),
         }
     }
 
-    fn tell_instance(&self, id: &str, row: Option<Row>) {
-        if self.inner.instances.get(id).is_some_and(|member| member.tell(row)) {
+    fn tell_instance(&self, id: &str, lease: Lease, row: Option<Row>) {
+        if self.inner.instances.get(id).is_some_and(|member| member.lease == lease && member.tell(row)) {
             return;
         }
-        let Entry::Vacant(vacant) = Self::vacancy(&self.inner.instances, id) else { return };
+        let Some(vacant) = Self::vacancy(&self.inner.instances, id, lease) else { return };
         let open = Arc::clone(&self.inner.open_instance);
-        let fleet = self.clone();
-        let on_end: Ended = Arc::new(move |id| drop(fleet.inner.instances.remove(id)));
+        let (fleet, number) = (self.clone(), self.next_number());
+        let on_end: Ended = Arc::new(move |id| {
+            let _successor = fleet.inner.instances.remove_if(id, |_, member| member.number == number);
+        });
         let target = InstanceTarget { id: id.to_owned(), open };
-        vacant.insert(self.launch("instance_delivery", Direction::ToServicenow, id, target, on_end));
+        vacant.insert(self.launch(
+            "instance_delivery",
+            Direction::ToServicenow,
+            lease,
+            number,
+            target,
+            on_end,
+        ));
     }
 
-    fn tell_account(&self, id: &str, row: Option<Row>) {
-        if self.inner.accounts.get(id).is_some_and(|member| member.tell(row)) {
+    fn tell_account(&self, id: &str, lease: Lease, row: Option<Row>) {
+        if self.inner.accounts.get(id).is_some_and(|member| member.lease == lease && member.tell(row)) {
             return;
         }
-        let Entry::Vacant(vacant) = Self::vacancy(&self.inner.accounts, id) else { return };
+        let Some(vacant) = Self::vacancy(&self.inner.accounts, id, lease) else { return };
         let open = Arc::clone(&self.inner.open_account);
-        let fleet = self.clone();
-        let on_end: Ended = Arc::new(move |id| drop(fleet.inner.accounts.remove(id)));
+        let (fleet, number) = (self.clone(), self.next_number());
+        let on_end: Ended = Arc::new(move |id| {
+            let _successor = fleet.inner.accounts.remove_if(id, |_, member| member.number == number);
+        });
         let target = AccountTarget { id: id.to_owned(), open };
-        vacant.insert(self.launch("account_delivery", Direction::ToX, id, target, on_end));
+        vacant.insert(self.launch("account_delivery", Direction::ToX, lease, number, target, on_end));
     }
 
-    /// The place of a target, free if its actor is gone: one that nobody can reach any more gives way.
+    fn next_number(&self) -> u64 {
+        self.inner.n_launched.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The place of a target, if it is free. An actor that nobody can reach any more, or that works under a
+    /// lease of before, gives way.
     fn vacancy<'a, T: Target>(
         members: &'a DashMap<String, Member<T>>,
         id: &str,
-    ) -> Entry<'a, String, Member<T>> {
-        members.remove_if(id, |_, member| !member.is_alive());
-        members.entry(id.to_owned())
+        lease: Lease,
+    ) -> Option<VacantEntry<'a, String, Member<T>>> {
+        let outdated = members.remove_if(id, |_, member| member.lease != lease || !member.is_alive());
+        if let Some((_, member)) = outdated {
+            member.end();
+        }
+        match members.entry(id.to_owned()) {
+            Entry::Vacant(vacant) => Some(vacant),
+            Entry::Occupied(_) => None,
+        }
     }
 
     fn launch<T: Target + Send + Sync>(
         &self,
         kind: &'static str,
         direction: Direction,
-        id: &str,
+        lease: Lease,
+        number: u64,
         target: T,
         on_end: Ended,
     ) -> Member<T> {
         let inner = &self.inner;
         let arrivals = Arc::<Arrivals>::default();
+        let standing = Arc::<Standing>::default();
         let timeout_ms = match direction {
             Direction::ToServicenow => inner.settings.servicenow_timeout_ms,
             Direction::ToX => inner.settings.x_timeout_ms,
@@ -175,56 +219,121 @@ impl Fleet {
             timeout_ms,
             waiters: inner.waiters.clone(),
             arrivals: Arc::clone(&arrivals),
-            is_stopping: Arc::clone(&inner.is_stopping),
+            lease,
+            standing: Arc::clone(&standing),
         };
-        let nth = inner.next_arbiter.fetch_add(1, Ordering::Relaxed) % inner.arbiters.len();
+        let nth = usize::try_from(number).unwrap_or_default() % inner.arbiters.len();
         // A drain waits for the calls under way.
         let deadline = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or_default() * 2);
-        let terms = Terms { kind, key: id.to_owned(), capacity: 16, deadline };
+        let terms = Terms { kind, key: target.id().to_owned(), capacity: 16, deadline };
         let mailbox = start(&inner.arbiters[nth], &inner.shared.registry, terms, move |_| {
             Delivery::new(Rc::new(target), run, on_end)
         });
-        Member { mailbox, arrivals }
+        Member { number, mailbox, arrivals, lease, standing }
     }
 
-    /// Says that settings or credentials of an instance changed.
-    pub(crate) async fn reload_instance(&self, id: &str) {
-        let mailbox = self.inner.instances.get(id).map(|member| member.mailbox.clone());
-        if let Some(mailbox) = mailbox {
-            // An actor that is out of service has nothing to reload.
-            let _refused = mailbox.ask(Reload).await;
+    /// Says that settings or credentials of an instance or account changed.
+    pub(crate) async fn reload(&self, direction: Direction, id: &str) {
+        self.inner.shared.signals.send(Signal::Settings(direction, id.to_owned()));
+        if self.inner.shared.leases.lease_of(id).is_none() {
+            return;
         }
-        self.wake(Direction::ToServicenow, id);
+        match direction {
+            Direction::ToServicenow => reload(&self.inner.instances, id).await,
+            Direction::ToX => reload(&self.inner.accounts, id).await,
+        }
+        self.wake(direction, id);
     }
 
-    /// Says that settings or credentials of an account changed.
-    pub(crate) async fn reload_account(&self, id: &str) {
-        let mailbox = self.inner.accounts.get(id).map(|member| member.mailbox.clone());
-        if let Some(mailbox) = mailbox {
-            let _refused = mailbox.ask(Reload).await;
+    /// Lets the actor of a target, if there is one here, look whether its settings were changed.
+    pub(crate) fn recheck_target(&self, direction: Direction, id: &str) {
+        match direction {
+            Direction::ToServicenow => drop(self.inner.instances.get(id).map(|member| member.recheck())),
+            Direction::ToX => drop(self.inner.accounts.get(id).map(|member| member.recheck())),
         }
-        self.wake(Direction::ToX, id);
+    }
+
+    /// Lets every actor look whether its settings were changed by somebody who could not tell it.
+    pub(crate) fn recheck(&self) {
+        self.inner.instances.iter().for_each(|member| member.recheck());
+        self.inner.accounts.iter().for_each(|member| member.recheck());
+    }
+
+    /// Finds the targets with ready lanes, and wakes the actors of those that this process delivers for.
+    pub(crate) async fn sweep(&self) {
+        let shared = &self.inner.shared;
+        match crate::store::lanes::ready_targets(&shared.db, shared.sources.now_ms()).await {
+            Ok(targets) => {
+                for (direction, target_id) in targets {
+                    let is_answer = direction == Direction::ToX.as_str();
+                    let direction = if is_answer { Direction::ToX } else { Direction::ToServicenow };
+                    self.wake_here(direction, &target_id);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "ready lanes could not be read"),
+        }
+    }
+
+    /// Leaves everything alone that belongs to these shards: another replica has taken over.
+    pub(crate) fn resign(&self, shards: &[usize]) {
+        resign(&self.inner.instances, shards);
+        resign(&self.inner.accounts, shards);
+    }
+
+    /// Begins nothing new for these shards, waits until what is under way has ended, and lets them go.
+    pub(crate) async fn leave(&self, shards: &[usize]) {
+        let inner = &self.inner;
+        futures_util::future::join(drain(&inner.instances, |member| member.is_in(shards)), async {
+            drain(&inner.accounts, |member| member.is_in(shards)).await;
+        })
+        .await;
+        self.resign(shards);
     }
 
     /// The actor of an instance, for tests that make it panic.
     #[cfg(test)]
-    pub(crate) fn instance_for_tests(&self, id: &str) -> Mailbox<InstanceDelivery> {
+    pub(crate) fn instance_for_tests(&self, id: &str) -> Mailbox<Delivery<InstanceTarget>> {
         self.inner.instances.get(id).expect("an actor").mailbox.clone()
     }
 
     /// Begins nothing new, and waits until what is under way has ended.
     pub(crate) async fn drain(&self) {
         self.inner.is_stopping.store(true, Ordering::Release);
-        let instances: Vec<Mailbox<InstanceDelivery>> =
-            self.inner.instances.iter().map(|member| member.mailbox.clone()).collect();
-        let accounts: Vec<Mailbox<AccountDelivery>> =
-            self.inner.accounts.iter().map(|member| member.mailbox.clone()).collect();
-        for mailbox in instances {
-            let _gone = mailbox.ask(Drain).await;
+        let inner = &self.inner;
+        futures_util::future::join(drain(&inner.instances, |_| true), drain(&inner.accounts, |_| true)).await;
+    }
+}
+
+/// Lets what is under way end at those members, and nothing begin.
+async fn drain<T: Target>(members: &DashMap<String, Member<T>>, is_meant: impl Fn(&Member<T>) -> bool) {
+    let mailboxes: Vec<Mailbox<Delivery<T>>> = members
+        .iter()
+        .filter(|member| is_meant(member))
+        .map(|member| {
+            member.standing.leave();
+            member.mailbox.clone()
+        })
+        .collect();
+    // One that is gone has nothing under way.
+    let draining = mailboxes.iter().map(|mailbox| mailbox.ask(Drain));
+    let _gone = futures_util::future::join_all(draining).await;
+}
+
+fn resign<T: Target>(members: &DashMap<String, Member<T>>, shards: &[usize]) {
+    members.retain(|_, member| {
+        let is_lost = member.is_in(shards);
+        if is_lost {
+            member.end();
         }
-        for mailbox in accounts {
-            let _gone = mailbox.ask(Drain).await;
-        }
+        !is_lost
+    });
+}
+
+async fn reload<T: Target>(members: &DashMap<String, Member<T>>, id: &str) {
+    let mailbox = members.get(id).map(|member| member.mailbox.clone());
+    if let Some(mailbox) = mailbox {
+        // An actor that is out of service has nothing to reload.
+        let _refused = mailbox.ask(Reload).await;
     }
 }
 
@@ -237,6 +346,20 @@ impl<T: Target> Member<T> {
             None => self.arrivals.note(),
         }
         self.mailbox.nudge()
+    }
+
+    fn recheck(&self) {
+        self.arrivals.ask_to_recheck();
+        self.mailbox.nudge();
+    }
+
+    fn is_in(&self, shards: &[usize]) -> bool {
+        usize::try_from(self.lease.shard).is_ok_and(|shard| shards.contains(&shard))
+    }
+
+    fn end(&self) {
+        self.standing.end();
+        self.mailbox.nudge();
     }
 
     fn is_alive(&self) -> bool {
@@ -264,22 +387,7 @@ impl Sweeper {
         }
         self.is_sweeping = true;
         let fleet = self.fleet.clone();
-        let sweeping = async move {
-            let shared = &fleet.inner.shared;
-            match crate::store::lanes::ready_targets(&shared.db, shared.sources.now_ms()).await {
-                Ok(targets) => {
-                    for (direction, target_id) in targets {
-                        let direction = if direction == Direction::ToX.as_str() {
-                            Direction::ToX
-                        } else {
-                            Direction::ToServicenow
-                        };
-                        fleet.wake(direction, &target_id);
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "ready lanes could not be read"),
-            }
-        };
+        let sweeping = async move { fleet.sweep().await };
         context.spawn(sweeping.into_actor(self).map(|(), sweeper, _| sweeper.is_sweeping = false));
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::rate::{Rate, RateWindow, Wait};
+use crate::cluster::leases::{Lease, Leases};
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::kernel::Sources;
 use crate::metrics::Metrics;
@@ -21,11 +22,13 @@ pub(crate) struct Gate {
     line: Rc<Mutex<()>>,
     paused_until: Rc<Cell<i64>>,
     n_passed: Rc<Cell<u64>>,
+    leases: Leases,
+    lease: Lease,
 }
 
 impl Gate {
-    /// A gate with nothing passed yet.
-    pub(crate) fn new(sources: Sources, metrics: Metrics, rate: Rate) -> Self {
+    /// A gate with nothing passed yet, for who may make calls under a lease.
+    pub(crate) fn new(sources: Sources, metrics: Metrics, rate: Rate, leases: Leases, lease: Lease) -> Self {
         let window = Rc::new(RefCell::new(RateWindow::new(rate)));
         Self {
             sources,
@@ -34,6 +37,8 @@ impl Gate {
             line: Rc::default(),
             paused_until: Rc::default(),
             n_passed: Rc::default(),
+            leases,
+            lease,
         }
     }
 
@@ -47,11 +52,16 @@ impl Gate {
         self.n_passed.get() == 0
     }
 
-    /// Counts as used up: for one who cannot know what was sent just before.
-    pub(crate) fn use_up(&self) {
+    /// Counts as used up at that time: for one who cannot know what others sent until then.
+    pub(crate) fn use_up(&self, at_ms: i64) {
         self.n_passed.set(self.n_passed.get() + 1);
         let mut window = self.window.borrow_mut();
-        *window = RateWindow::used_up(window.rate(), self.sources.now_ms());
+        *window = RateWindow::used_up(window.rate(), at_ms);
+    }
+
+    /// Whether a call may be made: the lease under which this process delivers holds still.
+    pub(crate) fn is_open(&self) -> bool {
+        self.leases.holds(self.lease)
     }
 
     /// Waits for the rate. Gives the time of the start, in epoch milliseconds; refuses during a pause.
@@ -63,6 +73,9 @@ impl Gate {
             if now_ms < self.paused_until.get() {
                 return Err(self.pause_as_failure());
             }
+            if !self.is_open() {
+                return Err(Self::lost_lease());
+            }
             let started = self.window.borrow_mut().try_start(now_ms);
             let Err(Wait { wait_ms }) = started else {
                 self.metrics.rate_limited(waited);
@@ -72,6 +85,16 @@ impl Gate {
             let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default().max(1));
             waited += wait;
             tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn lost_lease() -> Failure {
+        Failure {
+            class: ErrorClass::Unavailable,
+            effect: Effect::None,
+            http_status: None,
+            detail: "another replica delivers for this target now".to_owned(),
+            retry_at_ms: None,
         }
     }
 

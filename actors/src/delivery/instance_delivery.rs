@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::engine::{Delivery, Equipment, Health, Opening, Target};
+use super::engine::{Equipment, Health, Opening, Target};
 use super::gate::Gate;
 use super::journal::Journal;
 use super::lane_run::{Courier, Failed, Outcome, Run, store_failure};
@@ -19,12 +19,9 @@ use crate::servicenow::client::ServiceNow;
 use crate::servicenow::customers::CustomerTable;
 use crate::store::conversations::{self, Conversation};
 use crate::store::deliveries::Delivery as Row;
-use crate::store::instances::SetStatus;
+use crate::store::instances::{self, SetStatus};
 use crate::store::{StoreError, lanes};
 use crate::writer::Apply;
-
-/// The actor that delivers to one instance.
-pub(crate) type InstanceDelivery = Delivery<InstanceTarget>;
 
 /// How many conversations an actor remembers.
 const MAX_REMEMBERED: usize = 512;
@@ -46,6 +43,8 @@ pub(crate) struct InstanceSettings {
     pub(crate) concurrency: usize,
     pub(crate) status: String,
     pub(crate) paused_until: Option<i64>,
+    /// Grows with every change of the settings.
+    pub(crate) version: i64,
     pub(crate) customer_table: CustomerTable,
     /// Merged into new cases.
     pub(crate) case_defaults: Map<String, Value>,
@@ -61,17 +60,21 @@ impl Target for InstanceTarget {
 
     async fn load(&self, run: &Run, gate: &Gate) -> Result<Option<Equipment<InstanceCourier>>, StoreError> {
         let Some(instance) = (self.open)(self.id.clone()).await? else { return Ok(None) };
-        // A process that died may have made calls a moment ago that nobody has counted. For an hourly rate
-        // that would mean an hour's silence, which is worse than a few calls too many.
+        // Others may have made calls a moment ago that nobody has counted. For an hourly rate that would mean
+        // an hour's silence, which is worse than a few calls too many.
         let is_countable = instance.rate.period_ms() <= LONGEST_RECOUNT_MS;
-        if gate.is_new() && is_countable && lanes::is_interrupted(&run.shared.db, &self.id).await? {
+        if gate.is_new()
+            && is_countable
+            && let Some(at_ms) = self.others_called_until(run).await?
+        {
             gate.set_rate(instance.rate);
-            gate.use_up();
+            gate.use_up(at_ms);
         }
         Ok(Some(Equipment {
             rate: instance.rate,
             concurrency: instance.concurrency,
             status: instance.status.clone(),
+            version: instance.version,
             paused_until: instance.paused_until,
             courier: InstanceCourier {
                 id: self.id.clone(),
@@ -81,6 +84,10 @@ impl Target for InstanceTarget {
                 remembered: RefCell::default(),
             },
         }))
+    }
+
+    async fn version(&self, run: &Run) -> Result<Option<i64>, StoreError> {
+        Ok(instances::by_id(&run.shared.db, &self.id).await?.map(|row| row.version))
     }
 
     async fn save(&self, run: &Run, health: Health) {
@@ -97,6 +104,18 @@ impl Target for InstanceTarget {
 
     fn id(&self) -> &str {
         &self.id
+    }
+}
+
+impl InstanceTarget {
+    /// Until when somebody else may have made calls: another replica, or a process that died.
+    async fn others_called_until(&self, run: &Run) -> Result<Option<i64>, StoreError> {
+        let now_ms = run.now_ms();
+        if let Some(since) = run.lease.since {
+            let held_ms = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
+            return Ok(Some(now_ms.saturating_sub(held_ms)));
+        }
+        Ok(lanes::is_interrupted(&run.shared.db, &self.id).await?.then_some(now_ms))
     }
 }
 

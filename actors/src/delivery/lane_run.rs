@@ -2,7 +2,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -10,7 +9,10 @@ use futures_util::FutureExt;
 use super::arrivals::Arrivals;
 use super::backoff::{Backoff, NextStep, Situation, next_step};
 use super::journal::Journal;
+use super::standing::Standing;
 use super::waiters::Waiters;
+use crate::cluster::leases::Lease;
+use crate::cluster::signals::Signal;
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::shared::Shared;
 use crate::store::conversations::Conversation;
@@ -109,8 +111,10 @@ pub(crate) struct Run {
     pub(crate) waiters: Waiters,
     /// What comes for the target: a lane is read again when something did.
     pub(crate) arrivals: Arc<Arrivals>,
-    /// Set when the process stops: nothing new is begun.
-    pub(crate) is_stopping: Arc<AtomicBool>,
+    /// Under which this process delivers for the target.
+    pub(crate) lease: Lease,
+    /// Whether anything new may be begun.
+    pub(crate) standing: Arc<Standing>,
 }
 
 impl Run {
@@ -126,6 +130,7 @@ impl Run {
         conversation: Option<Conversation>,
     ) -> Result<Claim, Failure> {
         let begin = Begin {
+            lease: self.lease,
             id: delivery.id.clone(),
             held: delivery.fence,
             mark: delivery.mark,
@@ -140,6 +145,8 @@ impl Run {
             .map_err(WriteError::from)
             .and_then(|stored| stored.map_err(WriteError::from))
             .map_err(|error| store_failure(&error.to_string()))
+            // The process may have been paused since: whoever took over must not meet this call.
+            .map(|claim| if self.shared.leases.holds(self.lease) { claim } else { Claim::Lost })
     }
 
     async fn settle(&self, settle: Settle) {
@@ -161,7 +168,7 @@ impl Run {
             // The outcome is known only here. It is kept until the store takes it; if the process ends
             // before, the journal says that a look-up is due.
             tracing::warn!(delivery = settle.id, %error, "outcome could not be stored; trying again");
-            if self.is_stopping.load(Ordering::Acquire) && !error.is_transient() {
+            if !self.standing.may_begin() && !error.is_transient() {
                 return;
             }
             tokio::time::sleep(pause).await;
@@ -210,7 +217,7 @@ pub(crate) async fn run_lane(
         };
         let is_last_page = page.len() < usize::try_from(PAGE).unwrap_or_default();
         for mut delivery in page {
-            if run.is_stopping.load(Ordering::Acquire) {
+            if !run.standing.may_begin() {
                 return report;
             }
             delivery.mark = run.shared.sources.mark();
@@ -241,6 +248,7 @@ async fn attempt(
     let outcome = outcome.unwrap_or_else(|_panic| Outcome::Failed(Box::new(panicked(delivery, begun_at))));
     let now_ms = run.now_ms();
     let mut settle = Settle {
+        lease: run.lease,
         id: delivery.id.clone(),
         held: delivery.fence,
         mark: delivery.mark,
@@ -270,6 +278,10 @@ async fn attempt(
     };
     run.settle(settle).await;
     run.waiters.tell(&delivery.id);
+    if run.direction == Direction::ToX {
+        // Whoever waits for it may wait at another replica.
+        run.shared.signals.send(Signal::Outcome(delivery.id.clone()));
+    }
     end
 }
 

@@ -150,6 +150,7 @@ fn fleet(shared: &Shared, instance: &ServiceNowSandbox, x: &XSandbox) -> Fleet {
     let credentials = Credentials::Basic { user: "casewire".to_owned(), password };
     let client = ServiceNow::new(http.clone(), base, credentials, timeout, Reach::PrivateAllowed, now_ms);
     let settings = InstanceSettings {
+        version: 1,
         client,
         rate: Rate::new(10_000, 1000).expect("a rate"),
         concurrency: 4,
@@ -188,7 +189,8 @@ fn fleet(shared: &Shared, instance: &ServiceNowSandbox, x: &XSandbox) -> Fleet {
                     token: Secret::new("token"),
                     token_secret: Secret::new("secret"),
                 };
-                Ok(Some(AccountSettings { client, credentials, status: "ok".to_owned(), paused_until: None }))
+                let status = "ok".to_owned();
+                Ok(Some(AccountSettings { client, credentials, status, paused_until: None, version: 1 }))
             })
         }),
     )
@@ -429,7 +431,7 @@ fn an_instance_that_refuses_the_password_is_left_alone_until_it_changes() {
         trial.fleet.wake(Direction::ToServicenow, "i1");
         tokio::task::yield_now().await;
         assert_eq!(trial.instance.requests().len(), n_calls, "nothing is tried meanwhile");
-        trial.fleet.reload_instance("i1").await;
+        trial.fleet.reload(Direction::ToServicenow, "i1").await;
         trial.settle().await;
         assert_eq!(trial.comments(), ["one", "two"]);
     });

@@ -36,7 +36,7 @@ pub(super) async fn create(desk: Desk, message: CreateInstance) -> Result<Instan
         inserted => inserted?,
     };
     if has_accounts {
-        desk.reload_routes().await?;
+        desk.routes.reload(&desk.shared.db).await?;
         desk.tell(Target::Instance(id.clone()), ChangeKind::Work);
     }
     let row = instances::by_id(&desk.shared.db, &id).await?.ok_or(DirectoryError::NotFound)?;
@@ -91,7 +91,7 @@ pub(super) async fn delete(desk: Desk, message: DeleteInstance) -> Result<(), Di
     let row = find(&desk, &message.requester, &message.id).await?;
     let delete = instances::DeleteInstance { id: row.id.clone(), now_ms: desk.now_ms() };
     let is_deleted = desk.shared.writer.ask(Apply(delete)).await??;
-    desk.reload_routes().await?;
+    desk.routes.reload(&desk.shared.db).await?;
     desk.tell(Target::Instance(row.id), ChangeKind::Gone);
     if is_deleted { Ok(()) } else { Err(DirectoryError::NotFound) }
 }

@@ -34,6 +34,7 @@ async fn bench() -> Bench {
     let changes = Changes::default();
     let seen = Arc::clone(&changes);
     let desk = Desk {
+        on_marked: Arc::new(|| ()),
         sealer: Sealer::new(&SealingKey::generate(&shared.sources), &[]),
         defaults: InstanceDefaults { reach: Reach::PrivateAllowed, rate: Rate::default(), concurrency: 4 },
         retry_for_ms: 86_400_000,

@@ -85,6 +85,7 @@ pub struct TrafficSettings {
 #[derive(Clone)]
 pub(crate) struct Traffic {
     pub(crate) fleet: Fleet,
+    pub(crate) routes: Routes,
     pub(crate) directory: Mailbox<Directory>,
     pub(crate) records: Mailbox<Records>,
     pub(crate) intake: Mailbox<Intake>,
@@ -116,6 +117,7 @@ impl Traffic {
             retry_for_ms,
             routes: routes.clone(),
             on_changed: Arc::clone(&on_changed),
+            on_marked: recheck(shared, &fleet),
         })
         .await?;
         let records = start_records(Archive { shared: shared.clone(), retry_for_ms, on_changed });
@@ -127,7 +129,7 @@ impl Traffic {
         let terms = Shared::front_terms("intake", INTAKE_CAPACITY);
         let intake =
             start(&shared.front, &shared.registry, terms, move |_| Intake::new(desk.0, desk.1, desk.2));
-        let desk = (shared.clone(), routes, fleet.clone());
+        let desk = (shared.clone(), routes.clone(), fleet.clone());
         let mut terms = Shared::front_terms("outbox", OUTBOX_CAPACITY);
         // A caller may ask to wait for X.
         terms.deadline += crate::outbox::MAX_WAIT;
@@ -144,6 +146,7 @@ impl Traffic {
         let (watch, sight) = watch_webhook(shared, &settings)?;
         Ok(Self {
             fleet,
+            routes,
             directory,
             records,
             intake,
@@ -207,6 +210,16 @@ fn fleet(shared: &Shared, settings: &TrafficSettings) -> Result<Fleet, StartErro
     Ok(Fleet::new(shared.clone(), delivery, arbiters, open_instance, open_account))
 }
 
+/// Lets actors look whether another replica has changed their settings. A process that is alone is told of
+/// every change.
+fn recheck(shared: &Shared, fleet: &Fleet) -> Arc<dyn Fn() + Send + Sync> {
+    if shared.leases.replica().is_none() {
+        return Arc::new(|| ());
+    }
+    let fleet = fleet.clone();
+    Arc::new(move || fleet.recheck())
+}
+
 /// Passes changes of settings on to the actors that work with them.
 fn tell_fleet(fleet: Fleet) -> OnChanged {
     let runtime = tokio::runtime::Handle::try_current().ok();
@@ -217,10 +230,10 @@ fn tell_fleet(fleet: Fleet) -> OnChanged {
                 (ChangeKind::Work, Target::Instance(id)) => fleet.wake(Direction::ToServicenow, &id),
                 (ChangeKind::Work, Target::Account(id)) => fleet.wake(Direction::ToX, &id),
                 (ChangeKind::Settings | ChangeKind::Gone, Target::Instance(id)) => {
-                    fleet.reload_instance(&id).await;
+                    fleet.reload(Direction::ToServicenow, &id).await;
                 }
                 (ChangeKind::Settings | ChangeKind::Gone, Target::Account(id)) => {
-                    fleet.reload_account(&id).await;
+                    fleet.reload(Direction::ToX, &id).await;
                 }
             }
         };
@@ -255,6 +268,7 @@ fn open_instance(shared: &Shared, settings: &TrafficSettings) -> Result<OpenInst
             let client = ServiceNow::new(http, base, credentials, timeout, reach, now_ms);
             Ok(Some(InstanceSettings {
                 client,
+                version: instance.version,
                 rate: instance.settings.rate,
                 concurrency: usize::from(instance.settings.concurrency),
                 status: instance.status,
@@ -295,6 +309,7 @@ fn open_account(shared: &Shared, settings: &TrafficSettings) -> Result<OpenAccou
                     token_secret: account.secrets.access_token_secret,
                 },
                 status: account.status,
+                version: account.version,
                 paused_until: account.paused_until_ms,
             }))
         })

@@ -7,17 +7,21 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::{AssertSqlSafe, PgConnection, Row, SqliteConnection};
 
 use super::conversations::{self, Seen};
 use super::deliveries::{self, NewDelivery, to_json};
 use super::lanes::{self, Begin, Settle};
-use super::{Conn, Db, Sql, StoreError};
+use super::{Conn, Db, Sql, StoreError, shards};
+use crate::cluster::leases::Lease;
 
 /// Rows of one commit.
 #[derive(Debug, Default)]
 pub(crate) struct Batch<'a> {
+    /// Who writes, when several replicas do: intents and outcomes count only under a lease that it holds.
+    pub(crate) replica: Option<&'a str>,
     pub(crate) news: Vec<&'a NewDelivery>,
     pub(crate) begins: Vec<&'a Begin>,
     pub(crate) settles: Vec<&'a Settle>,
@@ -32,6 +36,12 @@ pub(crate) struct Written {
     pub(crate) begun: HashSet<String>,
     /// Deliveries whose outcome stands.
     pub(crate) settled: HashSet<String>,
+}
+
+#[derive(Serialize)]
+struct NamedLease {
+    shard: i64,
+    epoch: i64,
 }
 
 /// A batch as parameters, in this order.
@@ -93,11 +103,46 @@ impl Batch<'_> {
 
     /// Writes the batch inside a transaction that its caller ends.
     pub(crate) async fn write(&self, conn: &mut Conn<'_>) -> Result<Written, StoreError> {
-        let parameters = self.parameters()?;
         let conn = match conn {
-            Conn::Sqlite(conn) => return run_script(conn, &INSIDE, parameters).await,
+            Conn::Sqlite(conn) => return run_script(conn, &INSIDE, self.parameters()?).await,
             Conn::Postgres(conn) => conn,
         };
+        match self.replica {
+            Some(replica) => self.under_held_leases(conn, replica).await?.write_postgres(conn).await,
+            None => self.write_postgres(conn).await,
+        }
+    }
+
+    /// What of the batch is written under a lease that the replica holds, and goes on holding until the
+    /// transaction ends. New deliveries need none.
+    async fn under_held_leases(&self, conn: &mut PgConnection, replica: &str) -> Result<Self, StoreError> {
+        let of_begins = self.begins.iter().map(|begin| begin.lease);
+        let leases: HashSet<(i64, i64)> = of_begins
+            .chain(self.settles.iter().map(|settle| settle.lease))
+            .map(|lease| (lease.shard, lease.epoch))
+            .collect();
+        let mut held: HashSet<i64> = HashSet::new();
+        if !leases.is_empty() {
+            let named: Vec<NamedLease> =
+                leases.iter().map(|&(shard, epoch)| NamedLease { shard, epoch }).collect();
+            let json = to_json(&named)?;
+            let holding = sqlx::query_scalar(shards::HOLD.postgres).bind(json).bind(replica);
+            let answer: String = holding.fetch_one(conn).await?;
+            held = read(&answer)?;
+        }
+        // Of two epochs of one shard only one can be held.
+        let newest = |shard: i64| leases.iter().filter(|lease| lease.0 == shard).map(|lease| lease.1).max();
+        let is_held = |lease: &Lease| held.contains(&lease.shard) && newest(lease.shard) == Some(lease.epoch);
+        Ok(Self {
+            replica: self.replica,
+            news: self.news.clone(),
+            begins: self.begins.iter().copied().filter(|begin| is_held(&begin.lease)).collect(),
+            settles: self.settles.iter().copied().filter(|settle| is_held(&settle.lease)).collect(),
+        })
+    }
+
+    async fn write_postgres(&self, conn: &mut PgConnection) -> Result<Written, StoreError> {
+        let parameters = self.parameters()?;
         let mut written = Written::default();
         if !self.news.is_empty() {
             written.added = added_of(&ask_postgres(conn, deliveries::ADMIT, &parameters.news).await?)?;
@@ -110,11 +155,11 @@ impl Batch<'_> {
         }
         let seen = self.seen();
         if !seen.is_empty() {
-            sqlx::query(conversations::SAVE.postgres).bind(&parameters.seen).execute(&mut **conn).await?;
+            sqlx::query(conversations::SAVE.postgres).bind(&parameters.seen).execute(&mut *conn).await?;
         }
         if seen.iter().any(|seen| seen.conversation.is_case_new) {
             let saving = sqlx::query(conversations::SAVE_CASES.postgres).bind(&parameters.seen);
-            saving.execute(&mut **conn).await?;
+            saving.execute(&mut *conn).await?;
         }
         Ok(written)
     }

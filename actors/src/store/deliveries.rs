@@ -1,6 +1,6 @@
 //! Deliveries: what was accepted, and what became of it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use super::{Db, StoreError};
@@ -66,7 +66,7 @@ pub(crate) struct NewDelivery {
 }
 
 /// Which way a delivery goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// A customer's message on its way to a case.

@@ -6,6 +6,7 @@ use sqlx::{FromRow, Row};
 use super::conversations::Conversation;
 use super::deliveries::Delivery;
 use super::{Db, StoreError};
+use crate::cluster::leases::Lease;
 
 statements! {
     READY = "SELECT l.id AS ready_lane, d.id, d.direction, d.kind, d.status, d.user_id, d.account_id, d.instance_id, d.customer_id, d.lane_id, d.source_id, d.fingerprint, d.order_key, d.payload, d.journal, d.begun_at, d.attempts, d.next_attempt_at, d.deadline_at, d.error_class, d.error_detail, d.message_id, d.case_sys_id, d.case_number, d.created_at, d.delivered_at, d.fence
@@ -53,6 +54,9 @@ statements! {
 /// The intent to make a call that is not idempotent: stored before the call starts.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Begin {
+    /// Under which the call is made.
+    #[serde(skip)]
+    pub(crate) lease: Lease,
     pub(crate) id: String,
     /// The fence of the delivery as it was read.
     pub(crate) held: i64,
@@ -69,6 +73,9 @@ pub(crate) struct Begin {
 /// How an attempt ended.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Settle {
+    /// Under which the attempt was made.
+    #[serde(skip)]
+    pub(crate) lease: Lease,
     pub(crate) id: String,
     /// The fence of the delivery as it was read.
     pub(crate) held: i64,

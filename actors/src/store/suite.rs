@@ -12,6 +12,7 @@ pub(crate) mod deliveries;
 mod records;
 mod retention;
 mod settings;
+mod shards;
 mod tokens;
 mod users;
 
@@ -76,10 +77,12 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::records::ALL,
         super::retention::ALL,
         super::routing::ALL,
+        super::shards::ALL,
         super::tokens::ALL,
         super::users::ALL,
         crate::writer::ALL,
         crate::pulse::ALL,
+        crate::cluster::signals::ALL,
     ];
     modules.concat()
 }

@@ -7,11 +7,15 @@ use futures_util::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 
 use super::{Change, Claim};
+use crate::cluster::leases::Leases;
 use crate::metrics::Metrics;
 use crate::store::batch::{Batch, Written};
 use crate::store::deliveries::{Admission, NewDelivery};
 use crate::store::lanes::{Begin, Settle};
 use crate::store::{Conn, Db, StoreError};
+
+/// How often a commit that lost against another is written again.
+const MAX_DEADLOCKS: usize = 4;
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// What became of one request; those of a group share what was written together.
@@ -27,9 +31,9 @@ pub(super) enum Request {
 }
 
 /// Commits a group and answers its callers.
-pub(super) async fn commit(db: Db, metrics: Metrics, mut group: Vec<Request>) {
+pub(super) async fn commit(db: Db, metrics: Metrics, leases: Leases, mut group: Vec<Request>) {
     let begun = Instant::now();
-    let outcomes = write(&db, &mut group).await;
+    let outcomes = write(&db, leases.replica(), &mut group).await;
     metrics.ingest_commit_seconds.observe(begun.elapsed().as_secs_f64());
     let n_requests = u32::try_from(group.len()).unwrap_or(u32::MAX);
     metrics.ingest_batch_size.observe(f64::from(n_requests));
@@ -38,23 +42,27 @@ pub(super) async fn commit(db: Db, metrics: Metrics, mut group: Vec<Request>) {
     }
 }
 
-async fn write(db: &Db, group: &mut [Request]) -> Vec<Outcome> {
+async fn write(db: &Db, replica: Option<&str>, group: &mut [Request]) -> Vec<Outcome> {
     let n_requests = group.len();
     let all = |outcome: Outcome| vec![outcome; n_requests];
-    match write_together(db, group).await {
+    match write_together(db, replica, group).await {
         Ok(written) => all(Ok(Rc::new(written))),
-        Err(error @ StoreError::Unavailable(_)) => all(Err(error)),
+        Err(error @ (StoreError::Unavailable(_) | StoreError::Contended)) => all(Err(error)),
         // One of them was refused, and with it the whole transaction.
-        Err(_) => write_one_by_one(db, group).await.unwrap_or_else(|error| all(Err(error))),
+        Err(_) => write_one_by_one(db, replica, group).await.unwrap_or_else(|error| all(Err(error))),
     }
 }
 
-async fn write_together(db: &Db, group: &mut [Request]) -> Result<Written, StoreError> {
+async fn write_together(
+    db: &Db,
+    replica: Option<&str>,
+    group: &mut [Request],
+) -> Result<Written, StoreError> {
     if !group.iter().any(Request::is_other) {
-        return batch(group).commit(db).await;
+        return commit_batch(db, &batch(replica, group)).await;
     }
     let mut transaction = db.begin().await?;
-    let written = batch(group).write(&mut transaction.conn()).await?;
+    let written = batch(replica, group).write(&mut transaction.conn()).await?;
     for request in group {
         if let Request::Other(change) = request {
             apply(change.as_mut(), &mut transaction.conn()).await?;
@@ -64,8 +72,24 @@ async fn write_together(db: &Db, group: &mut [Request]) -> Result<Written, Store
     Ok(written)
 }
 
+/// Two commits that wait for each other's rows are told apart by the server, which gives up one of them:
+/// that one is written again.
+async fn commit_batch(db: &Db, batch: &Batch<'_>) -> Result<Written, StoreError> {
+    for _ in 0..MAX_DEADLOCKS {
+        match batch.commit(db).await {
+            Err(StoreError::Contended) => {}
+            ended => return ended,
+        }
+    }
+    batch.commit(db).await
+}
+
 /// One that is refused leaves the others untouched.
-async fn write_one_by_one(db: &Db, group: &mut [Request]) -> Result<Vec<Outcome>, StoreError> {
+async fn write_one_by_one(
+    db: &Db,
+    replica: Option<&str>,
+    group: &mut [Request],
+) -> Result<Vec<Outcome>, StoreError> {
     let mut transaction = db.begin().await?;
     let mut outcomes = Vec::with_capacity(group.len());
     for request in group {
@@ -76,7 +100,7 @@ async fn write_one_by_one(db: &Db, group: &mut [Request]) -> Result<Vec<Outcome>
             continue;
         }
         savepoint(conn, SET_SAVEPOINT).await?;
-        let written = batch(std::slice::from_ref(request)).write(conn).await;
+        let written = batch(replica, std::slice::from_ref(request)).write(conn).await;
         savepoint(conn, if written.is_ok() { RELEASE_SAVEPOINT } else { ROLL_BACK_TO_SAVEPOINT }).await?;
         outcomes.push(written.map(Rc::new));
     }
@@ -101,8 +125,8 @@ async fn savepoint(conn: &mut Conn<'_>, statement: crate::store::Sql) -> Result<
     Ok(())
 }
 
-fn batch(group: &[Request]) -> Batch<'_> {
-    let mut batch = Batch::default();
+fn batch<'a>(replica: Option<&'a str>, group: &'a [Request]) -> Batch<'a> {
+    let mut batch = Batch { replica, ..Batch::default() };
     for request in group {
         match request {
             Request::Admit(rows, _) => batch.news.extend(rows),

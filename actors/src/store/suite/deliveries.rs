@@ -1,6 +1,7 @@
 //! What the delivery tables promise.
 
 use super::*;
+use crate::cluster::leases::Lease;
 use crate::store::batch::{Batch, Written};
 use crate::store::conversations::Conversation;
 use crate::store::deliveries::{Direction, NewDelivery, by_dedup_key, of_lane};
@@ -27,7 +28,7 @@ pub(crate) async fn furnish(db: &Db) {
     }
 }
 
-fn new(customer: &str, source: &str) -> NewDelivery {
+pub(in crate::store) fn new(customer: &str, source: &str) -> NewDelivery {
     NewDelivery {
         id: format!("d{source}"),
         direction: Direction::ToServicenow,
@@ -55,8 +56,16 @@ pub(in crate::store) async fn admit(db: &Db, rows: &[NewDelivery]) -> BTreeMap<S
     batch.commit(db).await.expect("rows are admitted").added.into_iter().collect()
 }
 
-fn intent(id: &str, held: i64, mark: i64) -> Begin {
-    Begin { id: id.to_owned(), held, mark, journal: "{}".to_owned(), at: 150, conversation: None }
+pub(in crate::store) fn intent(id: &str, held: i64, mark: i64) -> Begin {
+    Begin {
+        lease: Lease::ALONE,
+        id: id.to_owned(),
+        held,
+        mark,
+        journal: "{}".to_owned(),
+        at: 150,
+        conversation: None,
+    }
 }
 
 fn ended(id: &str, lane_id: &str, status: &'static str, n_done: i64, lane_ready_at: i64) -> Settle {

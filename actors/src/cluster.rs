@@ -1,0 +1,90 @@
+//! Several replicas on one database: who delivers for whom, and what they tell each other.
+//!
+//! Each instance and each account has at most one owner, fenced: every write of an attempt names the lease
+//! under which it was made, and the store refuses it when that lease is gone. A process that was paused or
+//! cut off past its lease can neither store an outcome nor the intent without which no call starts.
+
+pub(crate) mod keeper;
+pub(crate) mod leases;
+pub(crate) mod signals;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::keeper::LeaseKeeper;
+use self::leases::Leases;
+use self::signals::{OnSignal, Outgoing, Signal, Switchboard};
+use crate::hub::traffic::Traffic;
+use crate::kernel::{Mailbox, start};
+use crate::shared::Shared;
+use crate::store::{Db, shards};
+
+/// How long a connection is waited for.
+const ACQUIRE: Duration = Duration::from_secs(3);
+
+/// This process as one of several. Clones share the actors.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pool: sqlx::PgPool,
+    leases: Leases,
+    keeper: Mailbox<LeaseKeeper>,
+    _switchboard: Mailbox<Switchboard>,
+}
+
+impl Cluster {
+    /// Joins the others; `None` on an embedded database, which has no others.
+    pub(crate) fn start(shared: &Shared, traffic: &Traffic, outgoing: Outgoing) -> Option<Self> {
+        let Db::Postgres(pool) = &shared.db else { return None };
+        // Connections of its own: leases are renewed whatever the others wait for.
+        let options = pool.connect_options().as_ref().clone();
+        let pool = sqlx::postgres::PgPoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(ACQUIRE)
+            .connect_lazy_with(options);
+        let keeper = LeaseKeeper::new(
+            pool.clone(),
+            shared.leases.clone(),
+            traffic.fleet.clone(),
+            shared.signals.clone(),
+        );
+        let terms = Shared::front_terms("lease_keeper", 8);
+        let keeper = start(&shared.front, &shared.registry, terms, move |_| keeper);
+        let switchboard =
+            Switchboard::new(pool.clone(), outgoing, on_signal(shared, traffic, keeper.clone()));
+        let terms = Shared::front_terms("switchboard", 8);
+        let switchboard = start(&shared.front, &shared.registry, terms, move |_| switchboard);
+        Some(Self { pool, leases: shared.leases.clone(), keeper, _switchboard: switchboard })
+    }
+
+    /// Gives up all shards, so that the others need not wait for the leases to run out.
+    pub(crate) async fn leave(&self) {
+        let Some(replica) = self.leases.replica() else { return };
+        let _stopped = self.keeper.ask(keeper::Stop).await;
+        if let Err(error) = shards::leave(&self.pool, replica).await {
+            tracing::warn!(%error, "shards could not be given up; their leases run out");
+            return;
+        }
+        signals::send_now(&self.pool, &BTreeSet::from([Signal::Shards])).await;
+    }
+}
+
+/// What this replica does when it hears from another.
+fn on_signal(shared: &Shared, traffic: &Traffic, keeper: Mailbox<LeaseKeeper>) -> OnSignal {
+    let (fleet, routes, db) = (traffic.fleet.clone(), traffic.routes.clone(), shared.db.clone());
+    Arc::new(move |signal| match signal {
+        Some(Signal::Work(direction, target_id)) => fleet.wake_here(direction, &target_id),
+        Some(Signal::Outcome(delivery_id)) => fleet.waiters().tell(&delivery_id),
+        Some(Signal::Shards) => drop(keeper.nudge()),
+        Some(Signal::Settings(direction, target_id)) => {
+            fleet.recheck_target(direction, &target_id);
+            let (routes, db) = (routes.clone(), db.clone());
+            // Polling sees to what fails here.
+            actix_rt::spawn(async move { routes.refresh(&db).await });
+        }
+        None => {
+            let fleet = fleet.clone();
+            actix_rt::spawn(async move { fleet.sweep().await });
+        }
+    })
+}

@@ -1,0 +1,231 @@
+//! The lease keeper: renews this replica's leases, takes its fair share of the shards, gives up what is more.
+//!
+//! A lease lasts [`LEASE_MS`] by the database's clock, and a little less by our own, counted from before the
+//! question was sent: whoever was paused or cut off stops believing in time. A replica that dies is replaced
+//! within [`LEASE_MS`] and one round; one that ends in order gives everything up at once.
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use sqlx::PgPool;
+use tokio::sync::oneshot;
+
+use super::leases::{Leases, N_SHARDS};
+use super::signals::{Signal, Signals};
+use crate::delivery::fleet::Fleet;
+use crate::kernel::mailbox::Nudge;
+use crate::store::StoreError;
+use crate::store::shards::{self, Held};
+
+/// How long a lease lasts from its last renewal, in milliseconds.
+const LEASE_MS: i64 = 10_000;
+/// How long its holder believes in it.
+const BELIEF: Duration = Duration::from_secs(9);
+/// How often leases are renewed.
+const ROUND: Duration = Duration::from_millis(2500);
+/// How often it is looked whether one has run out.
+const WATCH: Duration = Duration::from_millis(250);
+/// How long one question to the database may take.
+const QUESTION: Duration = Duration::from_secs(3);
+/// So many rounds in a row a replica must hold too much before it gives up any: one that is slow for a
+/// moment does not make the shards wander.
+const ROUNDS_TOO_MANY: u32 = 2;
+/// How long what is under way may take to end before its shard is given up all the same: whoever follows
+/// looks up what became of it.
+const LEAVE_LIMIT: Duration = Duration::from_secs(20);
+
+/// The actor.
+pub(crate) struct LeaseKeeper {
+    pool: PgPool,
+    leases: Leases,
+    fleet: Fleet,
+    signals: Signals,
+    is_asking: bool,
+    is_leaving: bool,
+    n_rounds_too_many: u32,
+    is_stopped: bool,
+    /// Who waits for the round under way to end.
+    stopping: Vec<oneshot::Sender<()>>,
+}
+
+/// Claims and renews nothing more. Answers when no question to the database is under way.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Stop;
+
+/// What a round found.
+struct Round {
+    held: Vec<Held>,
+    n_replicas: i64,
+    asked_at: Instant,
+}
+
+impl LeaseKeeper {
+    pub(crate) fn new(pool: PgPool, leases: Leases, fleet: Fleet, signals: Signals) -> Self {
+        Self {
+            pool,
+            leases,
+            fleet,
+            signals,
+            is_asking: false,
+            is_leaving: false,
+            n_rounds_too_many: 0,
+            is_stopped: false,
+            stopping: Vec::new(),
+        }
+    }
+
+    fn round(&mut self, context: &mut Context<Self>) {
+        if self.is_stopped || std::mem::replace(&mut self.is_asking, true) {
+            return;
+        }
+        let (pool, leases) = (self.pool.clone(), self.leases.clone());
+        let asking = async move { tokio::time::timeout(QUESTION, ask(&pool, &leases)).await };
+        context.spawn(asking.into_actor(self).map(|round, keeper, context| {
+            keeper.is_asking = false;
+            keeper.tell_if_stopped();
+            match round {
+                Ok(Ok(_)) if keeper.is_stopped => {}
+                Ok(Ok(round)) => keeper.take(&round, context),
+                Ok(Err(error)) => tracing::warn!(%error, "leases could not be renewed; trying again"),
+                Err(_) => tracing::warn!("leases could not be renewed in time; trying again"),
+            }
+        }));
+    }
+
+    fn take(&mut self, round: &Round, context: &mut Context<Self>) {
+        let gained = self.leases.take(&round.held, round.asked_at, round.asked_at + BELIEF);
+        if !gained.is_empty() {
+            tracing::info!(n_shards = gained.len(), n_replicas = round.n_replicas, "took over shards");
+            let fleet = self.fleet.clone();
+            context.spawn(async move { fleet.sweep().await }.into_actor(self));
+        }
+        let n_held = self.leases.n_held();
+        let n_due = fair_share(round.n_replicas);
+        if n_held <= n_due {
+            self.n_rounds_too_many = 0;
+            return;
+        }
+        self.n_rounds_too_many += 1;
+        if self.n_rounds_too_many >= ROUNDS_TOO_MANY && !self.is_leaving {
+            self.leave(n_held - n_due, context);
+        }
+    }
+
+    /// Gives shards up once nothing is under way for them.
+    fn leave(&mut self, n: usize, context: &mut Context<Self>) {
+        self.is_leaving = true;
+        let shards = self.leases.leave(n);
+        let (fleet, pool, leases) = (self.fleet.clone(), self.pool.clone(), self.leases.clone());
+        let leaving = async move {
+            let drained = tokio::time::timeout(LEAVE_LIMIT, fleet.leave(&shards)).await;
+            if drained.is_err() {
+                fleet.resign(&shards);
+            }
+            leases.remove(&shards);
+            let ids: Vec<i64> = shards.iter().filter_map(|&shard| i64::try_from(shard).ok()).collect();
+            let replica = leases.replica().unwrap_or_default().to_owned();
+            // Should this fail, the leases run out.
+            shards::release(&pool, &replica, &ids).await.map(|()| ids.len())
+        };
+        context.spawn(leaving.into_actor(self).map(|left, keeper, _| {
+            keeper.is_leaving = false;
+            match left {
+                Ok(n_shards) => tracing::info!(n_shards, "gave shards up for another replica"),
+                Err(error) => tracing::warn!(%error, "shards could not be given up; their leases run out"),
+            }
+            keeper.signals.send(Signal::Shards);
+        }));
+    }
+
+    fn tell_if_stopped(&mut self) {
+        if self.is_stopped && !self.is_asking {
+            for waiting in self.stopping.drain(..) {
+                let _gave_up = waiting.send(());
+            }
+        }
+    }
+
+    fn watch(&mut self, _: &mut Context<Self>) {
+        let lapsed = self.leases.drop_lapsed(Instant::now());
+        if !lapsed.is_empty() {
+            tracing::warn!(
+                n_shards = lapsed.len(),
+                "leases ran out; what is under way for them is left alone"
+            );
+            self.fleet.resign(&lapsed);
+        }
+    }
+}
+
+async fn ask(pool: &PgPool, leases: &Leases) -> Result<Round, StoreError> {
+    let replica = leases.replica().unwrap_or_default();
+    let asked_at = Instant::now();
+    let (mut held, n_replicas) = shards::renew(pool, replica, LEASE_MS).await?;
+    let n_missing = fair_share(n_replicas).saturating_sub(held.len());
+    if n_missing > 0 {
+        let n_missing = i64::try_from(n_missing).unwrap_or_default();
+        held.extend(shards::claim(pool, replica, LEASE_MS, n_missing).await?);
+    }
+    Ok(Round { held, n_replicas, asked_at })
+}
+
+/// How many shards each of so many replicas may hold.
+fn fair_share(n_replicas: i64) -> usize {
+    N_SHARDS.div_ceil(usize::try_from(n_replicas).unwrap_or(1).max(1))
+}
+
+impl Actor for LeaseKeeper {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        self.round(context);
+        context.run_interval(ROUND, Self::round);
+        context.run_interval(WATCH, Self::watch);
+    }
+}
+
+impl Supervised for LeaseKeeper {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        self.is_asking = false;
+        self.is_leaving = false;
+    }
+}
+
+impl Handler<Nudge> for LeaseKeeper {
+    type Result = ();
+
+    fn handle(&mut self, nudge: Nudge, context: &mut Context<Self>) {
+        drop(nudge);
+        self.round(context);
+    }
+}
+
+impl Handler<Stop> for LeaseKeeper {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Stop, _: &mut Context<Self>) -> Self::Result {
+        let (sender, stopped) = oneshot::channel();
+        self.is_stopped = true;
+        self.stopping.push(sender);
+        self.tell_if_stopped();
+        Box::pin(async move {
+            let _interrupted = stopped.await;
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_shared_fairly() {
+        for (n_replicas, expected) in [(0, 256), (1, 256), (2, 128), (3, 86), (255, 2), (256, 1), (900, 1)] {
+            assert_eq!(fair_share(n_replicas), expected, "{n_replicas}");
+        }
+    }
+}
+
+#[cfg(test)]
+crate::kernel::panic_matrix::panics_when_told!(LeaseKeeper);

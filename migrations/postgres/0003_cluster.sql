@@ -1,0 +1,23 @@
+-- Who delivers for whom when several replicas share the database.
+
+-- Replicas that are there. Times in these two tables are the database's, in milliseconds since the Unix epoch.
+CREATE TABLE replicas (
+    id TEXT NOT NULL PRIMARY KEY,
+    alive_until BIGINT NOT NULL
+);
+
+-- A shard is the unit of ownership: every instance and every account belongs to one. Only the replica that
+-- holds a shard's lease delivers for them.
+CREATE TABLE shards (
+    id BIGINT NOT NULL PRIMARY KEY,
+    owner TEXT,
+    -- Grows with every change of the owner: what was begun under an older one is refused.
+    epoch BIGINT NOT NULL,
+    lease_until BIGINT
+) WITH (fillfactor = 50);
+INSERT INTO shards (id, epoch) SELECT id, 0 FROM generate_series(0, 255) AS id;
+
+-- Room on each page for the next versions of its rows.
+ALTER TABLE lanes SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+ALTER TABLE deliveries SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
+ALTER TABLE conversations SET (fillfactor = 80);

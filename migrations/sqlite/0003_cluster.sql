@@ -1,0 +1,18 @@
+-- Who delivers for whom when several replicas share the database. An embedded one has a single process,
+-- which owns every shard: here the tables stay as they are.
+
+CREATE TABLE replicas (
+    id TEXT NOT NULL PRIMARY KEY,
+    alive_until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE shards (
+    id INTEGER NOT NULL PRIMARY KEY,
+    owner TEXT,
+    -- Grows with every change of the owner: what was begun under an older one is refused.
+    epoch INTEGER NOT NULL,
+    lease_until INTEGER
+) STRICT;
+INSERT INTO shards (id, epoch)
+    WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 255)
+    SELECT n, 0 FROM numbers;
