@@ -1,13 +1,15 @@
 //! How the hub fares: readiness, and the metrics that are read at the moment of asking.
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tokio::sync::Mutex;
 
 use crate::metrics::{n_panics, write_gauges};
 use crate::shared::Shared;
-use crate::store::{Db, StoreError, deliveries, instances};
+use crate::store::{Db, StoreError, deliveries, instances, lanes};
 use crate::writer::Flush;
 
 /// How long a check may take.
@@ -88,7 +90,6 @@ pub(crate) async fn check(shared: &Shared, webhook: Check) -> Checks {
 
 statements! {
     PING = "SELECT 1";
-    OLDEST_DUE = "SELECT MIN(ready_at) FROM lanes WHERE ready_at IS NOT NULL";
 }
 
 async fn ping(db: &Db) -> Result<(), StoreError> {
@@ -103,9 +104,35 @@ async fn ping(db: &Db) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// When the first delivery could have been tried that waits.
-pub(crate) async fn oldest_due(db: &Db) -> Result<Option<i64>, StoreError> {
-    Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(OLDEST_DUE)).fetch_one(pool).await)?)
+/// How many deliveries wait, by direction and status, as counted a moment ago. Clones share it.
+///
+/// Counting looks at every one of them. It is done again only when twenty times as long has passed as it
+/// took, so that it never costs more than a twentieth of a connection, however much waits.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Depths(Arc<Mutex<Counted>>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    rows: Vec<(String, String, i64)>,
+    good_until: Option<Instant>,
+}
+
+/// A count is good for this many times as long as it took.
+const GOOD_FOR: u32 = 20;
+
+impl Depths {
+    async fn read(&self, db: &Db) -> Vec<(String, String, i64)> {
+        let mut counted = self.0.lock().await;
+        let begun = Instant::now();
+        if counted.good_until.is_none_or(|until| begun >= until) {
+            // A database that is down is told by readiness; the series stay, as they were.
+            if let Ok(rows) = deliveries::pending_by_status(db).await {
+                counted.rows = rows;
+            }
+            counted.good_until = Some(begun + begun.elapsed() * GOOD_FOR);
+        }
+        counted.rows.clone()
+    }
 }
 
 /// All metrics in the Prometheus text format.
@@ -129,8 +156,7 @@ pub(crate) async fn metrics_text(shared: &Shared, version: &str) -> String {
 
 async fn write_queue(text: &mut String, shared: &Shared) {
     let mut depths = Vec::new();
-    // A database that is down is told by readiness; the series stay, at zero.
-    let pending = deliveries::pending_by_status(&shared.db).await.unwrap_or_default();
+    let pending = shared.depths.read(&shared.db).await;
     for direction in ["to_servicenow", "to_x"] {
         for status in STATUSES {
             let is_it = |row: &&(String, String, i64)| row.0 == direction && row.1 == status;
@@ -141,7 +167,7 @@ async fn write_queue(text: &mut String, shared: &Shared) {
     write_gauges(text, "queue_depth", "gauge", "Deliveries that wait.", depths);
 
     let now_ms = shared.sources.now_ms();
-    let oldest = oldest_due(&shared.db).await.unwrap_or_default();
+    let oldest = lanes::oldest_due(&shared.db).await.unwrap_or_default();
     let overdue_ms = oldest.map_or(0, |ready_at| (now_ms - ready_at).max(0));
     let help = "How long the oldest delivery that could be tried has been waiting.";
     write_gauges(text, "oldest_due_seconds", "gauge", help, [(String::new(), to_f64(overdue_ms) / 1000.0)]);

@@ -8,6 +8,7 @@ use crate::cluster::leases::Leases;
 use crate::cluster::signals::{Outgoing, Signals};
 use crate::kernel::{Mailbox, Registry, Sources, Terms, start};
 use crate::metrics::Metrics;
+use crate::pulse::Depths;
 use crate::store::Db;
 use crate::writer::Writer;
 
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     /// For which instances and accounts this process delivers.
     pub(crate) leases: Leases,
+    pub(crate) depths: Depths,
     /// What other replicas are told.
     pub(crate) signals: Signals,
     /// Where actors run that answer the HTTP layer.
@@ -54,7 +56,17 @@ impl Shared {
         let writer = start(&Arbiter::new().handle(), &registry, terms, move |_| {
             Writer::new(writer_db, writer_metrics, replica)
         });
-        Self { db, writer, sources, metrics, registry, leases, signals, front: Arbiter::new().handle() }
+        Self {
+            db,
+            writer,
+            sources,
+            metrics,
+            registry,
+            leases,
+            signals,
+            depths: Depths::default(),
+            front: Arbiter::new().handle(),
+        }
     }
 
     /// Terms for the only actor of a kind that answers the HTTP layer.

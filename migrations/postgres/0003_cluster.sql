@@ -21,3 +21,8 @@ INSERT INTO shards (id, epoch) SELECT id, 0 FROM generate_series(0, 255) AS id;
 ALTER TABLE lanes SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE deliveries SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE conversations SET (fillfactor = 80);
+
+-- Which lanes of a target go first: 0 first attempts, 1 repeated ones, 2 replays of dead letters.
+ALTER TABLE lanes ADD COLUMN urgency BIGINT NOT NULL DEFAULT 0;
+DROP INDEX lanes_ready;
+CREATE INDEX lanes_ready ON lanes (target_id, urgency, ready_at) WHERE ready_at IS NOT NULL;

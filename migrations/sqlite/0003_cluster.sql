@@ -16,3 +16,8 @@ CREATE TABLE shards (
 INSERT INTO shards (id, epoch)
     WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 255)
     SELECT n, 0 FROM numbers;
+
+-- Which lanes of a target go first: 0 first attempts, 1 repeated ones, 2 replays of dead letters.
+ALTER TABLE lanes ADD COLUMN urgency INTEGER NOT NULL DEFAULT 0;
+DROP INDEX lanes_ready;
+CREATE INDEX lanes_ready ON lanes (target_id, urgency, ready_at) WHERE ready_at IS NOT NULL;

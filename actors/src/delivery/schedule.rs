@@ -16,8 +16,8 @@ pub(super) type First = (Vec<Delivery>, u64);
 pub(super) struct Schedule {
     /// Worked on.
     active: HashSet<String>,
-    /// In the order of their turn.
-    queue: VecDeque<String>,
+    /// In the order of their turn, by urgency: first attempts, repeated ones, replays.
+    queues: [VecDeque<String>; 3],
     /// What is known of lanes in the queue.
     firsts: HashMap<String, First>,
     /// Until a look-up may be made, in epoch milliseconds.
@@ -46,14 +46,15 @@ impl Schedule {
         let ended_meanwhile = self.ended_meanwhile.take().unwrap_or_default();
         self.deferred.retain(|_, until| *until > now_ms);
         self.has_more = lanes.len() >= limit;
-        for ReadyLane { id, page } in lanes {
+        for ReadyLane { id, urgency, page } in lanes {
             if self.active.contains(&id) {
                 self.overtaken.insert(id);
-            } else if !self.deferred.contains_key(&id) && !self.queue.contains(&id) {
+            } else if !self.deferred.contains_key(&id) && !self.is_queued(&id) {
                 if !page.is_empty() && !ended_meanwhile.contains(&id) {
                     self.firsts.insert(id.clone(), (page, n_arrivals));
                 }
-                self.queue.push_back(id);
+                let nth = usize::try_from(urgency).unwrap_or_default().min(self.queues.len() - 1);
+                self.queues[nth].push_back(id);
             }
         }
     }
@@ -64,11 +65,11 @@ impl Schedule {
             let lane = row.lane_id.clone();
             if self.active.contains(&lane) || self.deferred.contains_key(&lane) {
                 self.overtaken.insert(lane);
-            } else if !may_start || self.queue.len() >= PAGE {
+            } else if !may_start || self.n_queued() >= PAGE {
                 self.has_more = true;
-            } else if !self.queue.contains(&lane) {
+            } else if !self.is_queued(&lane) {
                 self.firsts.insert(lane.clone(), (vec![row], n_arrivals));
-                self.queue.push_back(lane);
+                self.queues[0].push_back(lane);
             }
         }
     }
@@ -78,7 +79,7 @@ impl Schedule {
         if self.active.len() >= n_at_once {
             return None;
         }
-        let lane = self.queue.pop_front()?;
+        let lane = self.queues.iter_mut().find_map(VecDeque::pop_front)?;
         self.active.insert(lane.clone());
         let first = self.firsts.remove(&lane);
         Some((lane, first))
@@ -95,7 +96,7 @@ impl Schedule {
         if let Some(ended) = &mut self.ended_meanwhile {
             ended.insert(lane.to_owned());
         }
-        let is_short_of_lanes = self.has_more && self.queue.len() < n_at_once;
+        let is_short_of_lanes = self.has_more && self.n_queued() < n_at_once;
         self.overtaken.remove(lane) || is_short_of_lanes
     }
 
@@ -109,6 +110,14 @@ impl Schedule {
         self.deferred.values().copied().min()
     }
 
+    fn n_queued(&self) -> usize {
+        self.queues.iter().map(VecDeque::len).sum()
+    }
+
+    fn is_queued(&self, lane: &str) -> bool {
+        self.queues.iter().flatten().any(|queued| queued == lane)
+    }
+
     /// Nothing is worked on.
     pub(super) fn is_still(&self) -> bool {
         self.active.is_empty()
@@ -116,7 +125,7 @@ impl Schedule {
 
     /// Nothing is worked on or waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.active.is_empty() && self.queue.is_empty() && self.deferred.is_empty()
+        self.active.is_empty() && self.n_queued() == 0 && self.deferred.is_empty()
     }
 }
 
@@ -149,7 +158,10 @@ mod tests {
     }
 
     fn ready(lanes: &[&str]) -> Vec<ReadyLane> {
-        lanes.iter().map(|&lane| ReadyLane { id: lane.to_owned(), page: vec![row(lane)] }).collect()
+        lanes
+            .iter()
+            .map(|&lane| ReadyLane { id: lane.to_owned(), urgency: 0, page: vec![row(lane)] })
+            .collect()
     }
 
     fn started(schedule: &mut Schedule, n_at_once: usize) -> Vec<(String, bool)> {
@@ -218,6 +230,16 @@ mod tests {
         schedule.take_handed(rows, 0, true);
         assert_eq!(started(&mut schedule, 999).len(), PAGE);
         assert!(schedule.end("lane0", 4));
+    }
+
+    #[test]
+    fn first_attempts_go_before_repeated_ones_and_those_before_replays() {
+        let mut schedule = Schedule::default();
+        let lane = |id: &str, urgency| ReadyLane { id: id.to_owned(), urgency, page: vec![] };
+        schedule.take_ready(vec![lane("replay", 2), lane("retry", 1), lane("first", 0)], 0, 64, 0);
+        schedule.take_handed(vec![row("handed")], 0, true);
+        let expected = [unknown("first"), known("handed"), unknown("retry"), unknown("replay")];
+        assert_eq!(started(&mut schedule, 9), expected);
     }
 
     #[test]

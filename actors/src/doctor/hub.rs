@@ -53,7 +53,7 @@ pub(super) async fn outbox(ward: &Ward) -> Vec<Finding> {
     let area = "outbox";
     let looked = async {
         let n_dead = deliveries::count_dead(&ward.db).await?;
-        Ok::<_, StoreError>((n_dead, crate::pulse::oldest_due(&ward.db).await?))
+        Ok::<_, StoreError>((n_dead, crate::store::lanes::oldest_due(&ward.db).await?))
     };
     let (n_dead, oldest_due_ms) = match looked.await {
         Ok(looked) => looked,

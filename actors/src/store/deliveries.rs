@@ -15,7 +15,8 @@ statements! {
     ADD_TO_LANES = sqlite "INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at)
         SELECT r.value->>'lane_id', r.value->>'account_id', r.value->>'direction', r.value->>'target_id', COUNT(*), MIN(r.value->>'created_at')
         FROM json_each($1) AS r WHERE EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = r.value->>'id') GROUP BY r.value->>'lane_id'
-        ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, target_id = excluded.target_id, ready_at = COALESCE(lanes.ready_at, excluded.ready_at)";
+        ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, target_id = excluded.target_id, ready_at = COALESCE(lanes.ready_at, excluded.ready_at),
+        urgency = CASE WHEN lanes.ready_at IS NULL THEN 0 ELSE lanes.urgency END";
     ADDED = sqlite "SELECT json_group_array(json_array(d.id, l.n_pending)) FROM json_each($1) AS r JOIN deliveries AS d ON d.id = r.value->>'id' JOIN lanes AS l ON l.id = d.lane_id";
     /// The three above in one.
     ADMIT = postgres "WITH r AS (SELECT * FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, direction TEXT, kind TEXT, status TEXT, user_id TEXT, account_id TEXT, instance_id TEXT, target_id TEXT, customer_id TEXT, lane_id TEXT, dedup_key TEXT, source_id TEXT, fingerprint TEXT, order_key TEXT, payload TEXT, created_at BIGINT, deadline_at BIGINT)),
@@ -24,7 +25,8 @@ statements! {
             ON CONFLICT (dedup_key) DO NOTHING RETURNING id, lane_id),
         reached AS (INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at)
             SELECT r.lane_id, MIN(r.account_id), MIN(r.direction), MIN(r.target_id), COUNT(*), MIN(r.created_at) FROM r JOIN added ON added.id = r.id GROUP BY r.lane_id ORDER BY r.lane_id
-            ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, target_id = excluded.target_id, ready_at = COALESCE(lanes.ready_at, excluded.ready_at)
+            ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, target_id = excluded.target_id, ready_at = COALESCE(lanes.ready_at, excluded.ready_at),
+                urgency = CASE WHEN lanes.ready_at IS NULL THEN 0 ELSE lanes.urgency END
             RETURNING id, n_pending)
         SELECT COALESCE(CAST(json_agg(json_build_array(added.id, reached.n_pending)) AS TEXT), '[]') FROM added JOIN reached ON reached.id = added.lane_id";
     BY_DEDUP_KEY = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at, fence FROM deliveries WHERE dedup_key = $1";
@@ -37,7 +39,8 @@ statements! {
     SENT_SINCE = "SELECT kind, delivered_at FROM (SELECT kind, delivered_at, message_id FROM deliveries WHERE account_id = $1 AND message_id IS NOT NULL AND delivered_at >= $2 ORDER BY message_id DESC LIMIT CAST($3 AS BIGINT)) AS sent ORDER BY delivered_at";
     MESSAGE_IDS_SINCE = "SELECT message_id FROM deliveries WHERE account_id = $1 AND message_id IS NOT NULL AND delivered_at >= $2 ORDER BY message_id DESC LIMIT 1000";
     KNOWN_POST = "SELECT COUNT(*) FROM deliveries WHERE dedup_key = $1 AND case_sys_id IS NOT NULL";
-    PENDING_OF_USER = "SELECT COALESCE(CAST(SUM(lanes.n_pending) AS BIGINT), 0) FROM lanes JOIN accounts ON accounts.id = lanes.account_id WHERE accounts.user_id = $1";
+    PENDING_OF_USER = "SELECT COALESCE(CAST(SUM(n_pending) AS BIGINT), 0) FROM lanes WHERE ready_at IS NOT NULL AND target_id IN (
+        SELECT id FROM accounts WHERE user_id = $1 UNION ALL SELECT 'unrouted:' || id FROM accounts WHERE user_id = $1 UNION ALL SELECT id FROM instances WHERE user_id = $1)";
     COUNT_DEAD = "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'";
     PENDING_BY_STATUS = "SELECT direction, status, COUNT(*) AS n FROM deliveries WHERE status IN ('queued', 'sending', 'retrying', 'blocked') GROUP BY direction, status";
 }

@@ -9,13 +9,28 @@ use super::{Db, StoreError};
 use crate::cluster::leases::Lease;
 
 statements! {
-    READY = "SELECT l.id AS ready_lane, d.id, d.direction, d.kind, d.status, d.user_id, d.account_id, d.instance_id, d.customer_id, d.lane_id, d.source_id, d.fingerprint, d.order_key, d.payload, d.journal, d.begun_at, d.attempts, d.next_attempt_at, d.deadline_at, d.error_class, d.error_detail, d.message_id, d.case_sys_id, d.case_number, d.created_at, d.delivered_at, d.fence
-        FROM (SELECT id, n_pending, ready_at FROM lanes WHERE target_id = $1 AND ready_at <= $2 ORDER BY ready_at LIMIT CAST($3 AS BIGINT)) AS l
+    READY = "SELECT l.id AS ready_lane, l.urgency, d.id, d.direction, d.kind, d.status, d.user_id, d.account_id, d.instance_id, d.customer_id, d.lane_id, d.source_id, d.fingerprint, d.order_key, d.payload, d.journal, d.begun_at, d.attempts, d.next_attempt_at, d.deadline_at, d.error_class, d.error_detail, d.message_id, d.case_sys_id, d.case_number, d.created_at, d.delivered_at, d.fence
+        FROM (SELECT id, n_pending, urgency, ready_at FROM (
+            SELECT * FROM (SELECT id, n_pending, urgency, ready_at FROM lanes WHERE target_id = $1 AND urgency = 0 AND ready_at <= $2 ORDER BY ready_at LIMIT CAST($3 AS BIGINT)) AS firsts
+            UNION ALL SELECT * FROM (SELECT id, n_pending, urgency, ready_at FROM lanes WHERE target_id = $1 AND urgency = 1 AND ready_at <= $2 ORDER BY ready_at LIMIT CAST($3 AS BIGINT)) AS repeated
+            UNION ALL SELECT * FROM (SELECT id, n_pending, urgency, ready_at FROM lanes WHERE target_id = $1 AND urgency = 2 AND ready_at <= $2 ORDER BY ready_at LIMIT CAST($3 AS BIGINT)) AS replayed
+            ) AS ranked ORDER BY urgency, ready_at LIMIT CAST($3 AS BIGINT)) AS l
         LEFT JOIN deliveries AS d ON l.n_pending <= $4 AND d.lane_id = l.id AND d.status IN ('queued', 'sending', 'retrying', 'blocked')
-        ORDER BY l.ready_at, l.id, CASE WHEN d.begun_at IS NULL THEN 1 ELSE 0 END, d.order_key, d.id";
+        ORDER BY l.urgency, l.ready_at, l.id, CASE WHEN d.begun_at IS NULL THEN 1 ELSE 0 END, d.order_key, d.id";
     INTERRUPTED = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM lanes JOIN deliveries ON deliveries.lane_id = lanes.id WHERE lanes.target_id = $1 AND lanes.ready_at IS NOT NULL AND deliveries.status = 'sending' LIMIT 1) AS found";
-    NEXT_READY = "SELECT MIN(ready_at) FROM lanes WHERE target_id = $1 AND ready_at > $2";
-    READY_TARGETS = "SELECT DISTINCT direction, target_id FROM lanes WHERE ready_at <= $1";
+    NEXT_READY = "SELECT MIN(at) FROM (SELECT MIN(ready_at) AS at FROM lanes WHERE target_id = $1 AND urgency = 0 AND ready_at > $2
+        UNION ALL SELECT MIN(ready_at) FROM lanes WHERE target_id = $1 AND urgency = 1 AND ready_at > $2
+        UNION ALL SELECT MIN(ready_at) FROM lanes WHERE target_id = $1 AND urgency = 2 AND ready_at > $2) AS firsts";
+    /// Steps from target to target in the index: what it costs does not depend on how much waits.
+    READY_TARGETS = "WITH RECURSIVE targets (id) AS (SELECT MIN(target_id) FROM lanes WHERE ready_at IS NOT NULL
+        UNION ALL SELECT (SELECT MIN(target_id) FROM lanes WHERE ready_at IS NOT NULL AND target_id > targets.id) FROM targets WHERE targets.id IS NOT NULL)
+        SELECT (SELECT direction FROM lanes WHERE target_id = targets.id AND ready_at IS NOT NULL LIMIT 1), targets.id FROM targets
+        WHERE targets.id IS NOT NULL AND EXISTS (SELECT 1 FROM lanes WHERE target_id = targets.id AND urgency IN (0, 1, 2) AND ready_at <= $1)";
+    OLDEST_DUE = "WITH RECURSIVE targets (id) AS (SELECT MIN(target_id) FROM lanes WHERE ready_at IS NOT NULL
+        UNION ALL SELECT (SELECT MIN(target_id) FROM lanes WHERE ready_at IS NOT NULL AND target_id > targets.id) FROM targets WHERE targets.id IS NOT NULL),
+        urgencies (urgency) AS (SELECT 0 UNION ALL SELECT 1 UNION ALL SELECT 2)
+        SELECT MIN(at) FROM (SELECT (SELECT MIN(ready_at) FROM lanes WHERE target_id = targets.id AND urgency = urgencies.urgency AND ready_at IS NOT NULL) AS at
+            FROM targets CROSS JOIN urgencies WHERE targets.id IS NOT NULL) AS oldest";
     /// `$1`: an array of [`Begin`].
     BEGIN = sqlite "UPDATE deliveries SET status = 'sending', journal = r.value->>'journal', begun_at = COALESCE(begun_at, r.value->>'at'), fence = r.value->>'mark'
         FROM json_each($1) AS r WHERE deliveries.id = r.value->>'id' AND deliveries.fence IN (r.value->>'held', r.value->>'mark') AND deliveries.status IN ('queued', 'sending', 'retrying', 'blocked')"
@@ -29,7 +44,8 @@ statements! {
         SELECT d.id, (SELECT COUNT(*) + 1 FROM attempts WHERE delivery_id = d.id), r.value->>'at', r.value->>'http_status', r.value->>'error_class', r.value->>'error_detail', r.value->>'duration_ms'
         FROM json_each($1) AS r JOIN deliveries AS d ON d.id = r.value->>'id' AND d.fence IN (r.value->>'held', r.value->>'mark') WHERE true";
     SETTLE_LANES = sqlite "UPDATE lanes SET n_pending = n_pending - (r.value->>'n_done'),
-        ready_at = CASE WHEN n_pending - (r.value->>'n_done') <= 0 THEN NULL ELSE r.value->>'lane_ready_at' END
+        ready_at = CASE WHEN n_pending - (r.value->>'n_done') <= 0 THEN NULL ELSE r.value->>'lane_ready_at' END,
+        urgency = CASE WHEN urgency = 2 THEN 2 WHEN r.value->>'n_done' > 0 THEN 0 ELSE 1 END
         FROM json_each($1) AS r WHERE lanes.id = r.value->>'lane_id' AND EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = r.value->>'id' AND d.fence IN (r.value->>'held', r.value->>'mark'))";
     SETTLE = sqlite "UPDATE deliveries SET status = r.value->>'status', journal = r.value->>'journal', begun_at = COALESCE(begun_at, r.value->>'at'), attempts = r.value->>'attempts',
         next_attempt_at = r.value->>'next_attempt_at', error_class = r.value->>'error_class', error_detail = r.value->>'error_detail',
@@ -43,7 +59,8 @@ statements! {
             message_id = COALESCE(r.message_id, deliveries.message_id), case_sys_id = COALESCE(r.case_sys_id, deliveries.case_sys_id), case_number = COALESCE(r.case_number, deliveries.case_number),
             delivered_at = r.delivered_at, fence = r.end_mark
             FROM r WHERE deliveries.id = r.id AND deliveries.fence IN (r.held, r.mark) RETURNING deliveries.id),
-        lane AS (UPDATE lanes SET n_pending = n_pending - r.n_done, ready_at = CASE WHEN n_pending - r.n_done <= 0 THEN NULL ELSE r.lane_ready_at END
+        lane AS (UPDATE lanes SET n_pending = n_pending - r.n_done, ready_at = CASE WHEN n_pending - r.n_done <= 0 THEN NULL ELSE r.lane_ready_at END,
+            urgency = CASE WHEN urgency = 2 THEN 2 WHEN r.n_done > 0 THEN 0 ELSE 1 END
             FROM r JOIN settled ON settled.id = r.id WHERE lanes.id = r.lane_id),
         attempt AS (INSERT INTO attempts (delivery_id, n, at, http_status, error_class, error_detail, duration_ms)
             SELECT r.id, (SELECT COUNT(*) + 1 FROM attempts WHERE delivery_id = r.id), r.at, r.http_status, r.error_class, r.error_detail, r.duration_ms FROM r JOIN settled ON settled.id = r.id)
@@ -110,11 +127,14 @@ pub(crate) struct Settle {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReadyLane {
     pub(crate) id: String,
+    /// 0 first attempts, 1 repeated ones, 2 replays.
+    pub(crate) urgency: i64,
     /// All that is pending in it, in the order in which it goes; empty when that is more than was asked for.
     pub(crate) page: Vec<Delivery>,
 }
 
-/// The lanes of an instance or account that may be worked on now, the longest waiting first, with what is
+/// The lanes of an instance or account that may be worked on now: first attempts before repeated ones, those
+/// before replays, and among equals the longest waiting first, with what is
 /// pending in those that hold at most `page` deliveries.
 pub(crate) async fn ready(
     db: &Db,
@@ -135,7 +155,7 @@ pub(crate) async fn ready(
         for row in rows {
             let id: String = row.try_get("ready_lane")?;
             if lanes.last().is_none_or(|lane| lane.id != id) {
-                lanes.push(ReadyLane { id, page: Vec::new() });
+                lanes.push(ReadyLane { id, urgency: row.try_get("urgency")?, page: Vec::new() });
             }
             let holds_delivery = row.try_get::<Option<String>, _>("id")?.is_some();
             if let (true, Some(lane)) = (holds_delivery, lanes.last_mut()) {
@@ -165,4 +185,9 @@ pub(crate) async fn next_ready_at(db: &Db, target_id: &str, now_ms: i64) -> Resu
 /// All targets with a ready lane: (direction, target id).
 pub(crate) async fn ready_targets(db: &Db, now_ms: i64) -> Result<Vec<(String, String)>, StoreError> {
     Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(READY_TARGETS)).bind(now_ms).fetch_all(pool).await)?)
+}
+
+/// When the first delivery could have been tried that waits, in epoch milliseconds.
+pub(crate) async fn oldest_due(db: &Db) -> Result<Option<i64>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(OLDEST_DUE)).fetch_one(pool).await)?)
 }

@@ -5,7 +5,7 @@ use crate::cluster::leases::Lease;
 use crate::store::batch::{Batch, Written};
 use crate::store::conversations::Conversation;
 use crate::store::deliveries::{Direction, NewDelivery, by_dedup_key, of_lane};
-use crate::store::lanes::{Begin, Settle, next_ready_at, ready};
+use crate::store::lanes::{Begin, Settle, next_ready_at, oldest_due, ready, ready_targets};
 
 /// A user, an instance and an account to hang deliveries on.
 pub(crate) async fn furnish(db: &Db) {
@@ -218,6 +218,27 @@ async fn a_refused_batch_leaves_no_transaction_behind() {
         let batch = Batch { news: vec![&orphan], ..Batch::default() };
         assert_eq!(batch.commit(&db).await, Err(StoreError::Orphan));
         assert_eq!(admit(&db, &[new("7", "1")]).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn first_attempts_go_before_repeated_ones() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        admit(&db, &[new("7", "1"), new("8", "2")]).await;
+        let lane = |customer: &str| Direction::ToServicenow.lane_id("a1", customer);
+        settle(&db, &[ended("d1", &lane("7"), "retrying", 0, 50)]).await;
+        assert_eq!(ready_ids(&db, 100).await, [lane("8"), lane("7")]);
+        assert_eq!(next_ready_at(&db, "i1", 60).await, Ok(Some(100)));
+        assert_eq!(oldest_due(&db).await, Ok(Some(50)));
+        let targets = [("to_servicenow".to_owned(), "i1".to_owned())];
+        assert_eq!(ready_targets(&db, 50).await.as_deref(), Ok(targets.as_slice()));
+        assert_eq!(ready_targets(&db, 49).await.as_deref(), Ok([].as_slice()));
+        settle(&db, &[Settle { held: 0, ..ended("d1", &lane("7"), "delivered", 1, 50) }]).await;
+        admit(&db, &[new("7", "3")]).await;
+        settle(&db, &[ended("d2", &lane("8"), "retrying", 0, 100)]).await;
+        assert_eq!(ready_ids(&db, 100).await, [lane("7"), lane("8")]);
     })
     .await;
 }
