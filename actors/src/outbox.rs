@@ -1,8 +1,10 @@
 //! Outbox: an agent's answer on its way to X, stored before ServiceNow is answered.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use dashmap::DashMap;
 use sha2::{Digest, Sha256};
 
 use crate::delivery::fleet::Fleet;
@@ -13,7 +15,7 @@ use crate::kernel::AskError;
 use crate::routes::{Route, Routes};
 use crate::shared::Shared;
 use crate::store::deliveries::{self, Admission, Delivery, Direction, NewDelivery};
-use crate::store::{StoreError, conversations};
+use crate::store::{Db, StoreError, conversations};
 use crate::writer::Admit;
 
 /// The longest time a caller may ask to wait for the outcome.
@@ -125,11 +127,12 @@ struct Desk {
     fleet: Fleet,
     /// `delivery.queue_limit`.
     queue_limit: i64,
+    queues: Queues,
 }
 
 impl Outbox {
     pub(crate) fn new(shared: Shared, routes: Routes, fleet: Fleet, queue_limit: i64) -> Self {
-        Self { desk: Desk { shared, routes, fleet, queue_limit } }
+        Self { desk: Desk { shared, routes, fleet, queue_limit, queues: Queues::default() } }
     }
 }
 
@@ -144,8 +147,7 @@ impl Desk {
         }
         let (route, customer_id) = self.find_party(&request).await?;
         let (channel, in_reply_to) = self.choose_channel(&request, &route, &customer_id).await?;
-        let n_pending = deliveries::pending_of_user(&self.shared.db, &request.user_id).await?;
-        if n_pending >= self.queue_limit {
+        if self.queues.n_pending(&self.shared.db, &request.user_id).await? >= self.queue_limit {
             return Err(OutboxError::QueueFull);
         }
         let answer = Answer {
@@ -296,6 +298,32 @@ fn same_or_conflict(earlier: Delivery, fingerprint: &str) -> Result<AnswerState,
         Ok(state_of(earlier))
     } else {
         Err(OutboxError::Conflict)
+    }
+}
+
+/// How much waits for each user, as counted a moment ago: counting costs more the more waits. Clones share it.
+#[derive(Debug, Clone, Default)]
+struct Queues(Arc<DashMap<String, (Instant, i64)>>);
+
+/// How long a count is good. A user may get over the limit by what comes meanwhile.
+const COUNT_GOOD_FOR: Duration = Duration::from_secs(1);
+/// So many counts are kept at most.
+const MAX_COUNTS: usize = 10_000;
+
+impl Queues {
+    async fn n_pending(&self, db: &Db, user_id: &str) -> Result<i64, StoreError> {
+        let known = self.0.get(user_id).map(|known| *known);
+        if let Some((counted_at, n_pending)) = known
+            && counted_at.elapsed() < COUNT_GOOD_FOR
+        {
+            return Ok(n_pending);
+        }
+        let n_pending = deliveries::pending_of_user(db, user_id).await?;
+        if self.0.len() >= MAX_COUNTS {
+            self.0.clear();
+        }
+        self.0.insert(user_id.to_owned(), (Instant::now(), n_pending));
+        Ok(n_pending)
     }
 }
 

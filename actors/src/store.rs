@@ -82,6 +82,16 @@ fn is_transient_postgres(code: &str) -> bool {
     code.len() == 5 && ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
 }
 
+/// How long one question to the store may take before it counts as not available: a server that is cut off
+/// may never answer at all.
+const ANSWER_LIMIT: Duration = Duration::from_secs(8);
+
+/// Waits for the store, but not for ever.
+pub(crate) async fn in_time<T>(asking: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = |_| Err(StoreError::Unavailable("it did not answer in time".to_owned()));
+    tokio::time::timeout(ANSWER_LIMIT, asking).await.unwrap_or_else(late)
+}
+
 /// The database, for reading. Clones share their connections.
 #[derive(Clone)]
 pub(crate) enum Db {

@@ -29,7 +29,7 @@ use crate::domain::token::{Digest, NewToken, Session, TokenInfo, TokenKind, writ
 use crate::domain::token_policy::TokenPolicy;
 use crate::shared::Shared;
 use crate::store::tokens::{self, Issued, TokenRow};
-use crate::store::{StoreError, marks};
+use crate::store::{StoreError, in_time, marks};
 use crate::writer::{Apply, Change, WriteError};
 
 const POLL_EVERY: Duration = Duration::from_millis(100);
@@ -72,7 +72,7 @@ impl TokenStore {
         }
         self.is_polling = true;
         let (db, asked_at) = (self.shared.db.clone(), Instant::now());
-        let reading = async move { marks::read(&db, marks::TOKENS).await };
+        let reading = async move { in_time(marks::read(&db, marks::TOKENS)).await };
         context.spawn(reading.into_actor(self).map(move |mark, store, _| {
             store.is_polling = false;
             match mark {

@@ -20,7 +20,7 @@ use super::schedule::Schedule;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::kernel::mailbox::Nudge;
 use crate::store::lanes::ReadyLane;
-use crate::store::{StoreError, lanes};
+use crate::store::{StoreError, in_time, lanes};
 
 /// Lanes with so many messages are read whole with the look at what is ready.
 const SMALL_LANE: i64 = 4;
@@ -180,7 +180,7 @@ impl<T: Target> Delivery<T> {
             let next_at = lanes::next_ready_at(&run.shared.db, target.id(), now_ms).await?;
             Ok::<_, StoreError>((equipment, Ready { lanes, n_arrivals, next_at }))
         };
-        context.spawn(reading.into_actor(self).map(move |read, actor, context| {
+        context.spawn(in_time(reading).into_actor(self).map(move |read, actor, context| {
             actor.is_loading = false;
             // Somebody asked meanwhile; what was read may be older than what they told of.
             let is_outdated = actor.must_look_again;

@@ -23,6 +23,7 @@ use crate::kernel::{Mailbox, Terms, start};
 use crate::shared::Shared;
 use crate::store::deliveries::{Delivery as Row, Direction, NewDelivery};
 use crate::store::routing::is_unrouted;
+use crate::store::{in_time, lanes};
 
 /// How often ready lanes are looked for that nobody was woken for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -262,7 +263,7 @@ impl Fleet {
     /// Finds the targets with ready lanes, and wakes the actors of those that this process delivers for.
     pub(crate) async fn sweep(&self) {
         let shared = &self.inner.shared;
-        match crate::store::lanes::ready_targets(&shared.db, shared.sources.now_ms()).await {
+        match in_time(lanes::ready_targets(&shared.db, shared.sources.now_ms())).await {
             Ok(targets) => {
                 for (direction, target_id) in targets {
                     let is_answer = direction == Direction::ToX.as_str();
