@@ -6,6 +6,8 @@
 
 pub(crate) mod keeper;
 pub(crate) mod leases;
+#[cfg(test)]
+mod model;
 pub(crate) mod signals;
 
 use std::collections::BTreeSet;

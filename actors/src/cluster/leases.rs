@@ -79,18 +79,25 @@ impl Leases {
 
     /// The right to begin work for a target, if this process has it.
     pub(crate) fn lease_of(&self, target_id: &str) -> Option<Lease> {
+        self.lease_at(shard_of(target_id), Instant::now())
+    }
+
+    pub(super) fn lease_at(&self, shard: usize, now: Instant) -> Option<Lease> {
         let Some(table) = &self.0 else { return Some(Lease::ALONE) };
-        let shard = shard_of(target_id);
-        let holding = table.holding(shard).filter(|holding| !holding.is_leaving)?;
+        let holding = table.holding(shard, now).filter(|holding| !holding.is_leaving)?;
         let shard = i64::try_from(shard).unwrap_or_default();
         Some(Lease { shard, epoch: holding.epoch, since: Some(holding.since) })
     }
 
     /// Whether a right holds still: a call may be made under it.
     pub(crate) fn holds(&self, lease: Lease) -> bool {
+        self.holds_at(lease, Instant::now())
+    }
+
+    pub(super) fn holds_at(&self, lease: Lease, now: Instant) -> bool {
         let Some(table) = &self.0 else { return true };
         let shard = usize::try_from(lease.shard).unwrap_or(usize::MAX);
-        table.holding(shard).is_some_and(|holding| holding.epoch == lease.epoch)
+        table.holding(shard, now).is_some_and(|holding| holding.epoch == lease.epoch)
     }
 
     /// Takes what the database says is held, to be believed until then. Returns the shards that are new.
@@ -165,8 +172,8 @@ impl Leases {
 }
 
 impl Table {
-    fn holding(&self, shard: usize) -> Option<Holding> {
+    fn holding(&self, shard: usize, now: Instant) -> Option<Holding> {
         let holdings = self.holdings.read().unwrap_or_else(PoisonError::into_inner);
-        holdings.get(shard).copied().flatten().filter(|holding| holding.until > Instant::now())
+        holdings.get(shard).copied().flatten().filter(|holding| holding.until > now)
     }
 }
