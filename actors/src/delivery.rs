@@ -25,6 +25,7 @@ pub(crate) mod message;
 mod party;
 mod schedule;
 pub(crate) mod standing;
+pub(crate) mod target;
 pub(crate) mod waiters;
 mod walk;
 

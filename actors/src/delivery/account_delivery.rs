@@ -6,12 +6,12 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::engine::{Equipment, Health, Opening, Target};
 use super::gate::Gate;
 use super::journal::{Journal, Step};
 use super::lane_run::{Courier, Delivered, Failed, Outcome, Run, store_failure};
 use super::message::{Answer, Channel};
 use super::rate::Rate;
+use super::target::{Equipment, Health, Opening, Target};
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::store::StoreError;
 use crate::store::accounts::{self, SetStatus};
@@ -131,17 +131,17 @@ impl Courier for AccountCourier {
         if let Err(failure) = self.has_budget(run, answer.channel) {
             return fail(failure, None, run.now_ms());
         }
-        let sent_at = match self.gate.pass().await {
-            Ok(sent_at) => sent_at,
+        let start = match self.gate.reserve().await {
+            Ok(start) => start,
             Err(failure) => return fail(failure, None, run.now_ms()),
         };
-        let look_at = sent_at + run.timeout_ms;
-        let journal = Journal { step: Step::Send, sent_at, look_at, n_parts_done: 0 };
-        match run.record_intent(delivery, &journal, None).await {
+        let mut journal = Journal::intent(Step::Send, 0);
+        match run.record_intent(delivery, &mut journal, None).await {
             Ok(Claim::Held) => {}
             Ok(Claim::Lost) => return Outcome::Lost,
-            Err(failure) => return fail(failure, None, sent_at),
+            Err(failure) => return fail(failure, None, run.now_ms()),
         }
+        let sent_at = start.start();
         self.budget(answer.channel).borrow_mut().record(sent_at);
         let error = match self.send(run, delivery, &answer).await {
             Ok(sent) => {

@@ -7,16 +7,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use futures_util::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 
 use super::arrivals::News;
 use super::breaker::Breaker;
 use super::fleet::Ended;
 use super::gate::Gate;
-use super::lane_run::{Courier, LaneEnd, LaneReport, Run, run_lane};
+use super::lane_run::{LaneEnd, LaneReport, Run, run_lane};
 use super::rate::Rate;
 use super::schedule::Schedule;
+use super::target::{Equipment, Health, Target};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::kernel::mailbox::Nudge;
 use crate::store::lanes::ReadyLane;
@@ -30,51 +30,6 @@ const IDLE: Duration = Duration::from_mins(15);
 const IDLE_CHECK: Duration = Duration::from_mins(1);
 /// A success is written into the record of the target at most so often.
 const SUCCESS_EVERY_MS: i64 = 10_000;
-
-/// How a target is doing, as its record says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Health {
-    pub(crate) status: &'static str,
-    pub(crate) detail: String,
-    pub(crate) paused_until: Option<i64>,
-    pub(crate) success_at: Option<i64>,
-}
-
-/// What a kind of target brings along.
-pub(crate) trait Target: 'static {
-    /// Makes its attempts.
-    type Courier: Courier + 'static;
-
-    /// Reads the settings of the target; `None` when it is gone. Every call passes the gate.
-    fn load(
-        &self,
-        run: &Run,
-        gate: &Gate,
-    ) -> impl Future<Output = Result<Option<Equipment<Self::Courier>>, StoreError>>;
-
-    /// Which version of the settings is in the store; `None` when the target is gone.
-    fn version(&self, run: &Run) -> impl Future<Output = Result<Option<i64>, StoreError>>;
-
-    /// Stores how the target is doing. Failing is harmless: the next change says it again.
-    fn save(&self, run: &Run, health: Health) -> impl Future<Output = ()>;
-
-    /// The id of the instance or account.
-    fn id(&self) -> &str;
-}
-
-/// Settings that are being read.
-pub(crate) type Opening<T> = LocalBoxFuture<'static, Result<Option<T>, StoreError>>;
-
-/// A target's settings, ready for use.
-pub(crate) struct Equipment<C> {
-    pub(crate) courier: C,
-    pub(crate) rate: Rate,
-    pub(crate) concurrency: usize,
-    pub(crate) status: String,
-    pub(crate) paused_until: Option<i64>,
-    /// Of the settings.
-    pub(crate) version: i64,
-}
 
 /// The actor.
 pub(crate) struct Delivery<T: Target> {

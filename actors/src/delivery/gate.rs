@@ -26,6 +26,30 @@ pub(crate) struct Gate {
     lease: Lease,
 }
 
+/// A place in the rate for a call that is about to start; given back when it does not.
+pub(crate) struct Reservation {
+    gate: Gate,
+    is_started: bool,
+}
+
+impl Reservation {
+    /// The call starts now. Gives the time, in epoch milliseconds.
+    pub(crate) fn start(mut self) -> i64 {
+        self.is_started = true;
+        let now_ms = self.gate.sources.now_ms();
+        self.gate.window.borrow_mut().start_reserved(now_ms);
+        now_ms
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.is_started {
+            self.gate.window.borrow_mut().release_reserved();
+        }
+    }
+}
+
 impl Gate {
     /// A gate with nothing passed yet, for who may make calls under a lease.
     pub(crate) fn new(sources: Sources, metrics: Metrics, rate: Rate, leases: Leases, lease: Lease) -> Self {
@@ -66,6 +90,11 @@ impl Gate {
 
     /// Waits for the rate. Gives the time of the start, in epoch milliseconds; refuses during a pause.
     pub(crate) async fn pass(&self) -> Result<i64, Failure> {
+        Ok(self.reserve().await?.start())
+    }
+
+    /// Waits for the rate, for a call that has something to be done before it starts.
+    pub(crate) async fn reserve(&self) -> Result<Reservation, Failure> {
         let _turn = self.line.lock().await;
         let mut waited = Duration::ZERO;
         loop {
@@ -76,11 +105,11 @@ impl Gate {
             if !self.is_open() {
                 return Err(Self::lost_lease());
             }
-            let started = self.window.borrow_mut().try_start(now_ms);
+            let started = self.window.borrow_mut().try_reserve(now_ms);
             let Err(Wait { wait_ms }) = started else {
                 self.metrics.rate_limited(waited);
                 self.n_passed.set(self.n_passed.get() + 1);
-                return Ok(now_ms);
+                return Ok(Reservation { gate: self.clone(), is_started: false });
             };
             let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default().max(1));
             waited += wait;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::engine::{Equipment, Health, Opening, Target};
 use super::gate::Gate;
 use super::journal::Journal;
 use super::lane_run::{Courier, Failed, Outcome, Run, store_failure};
 use super::rate::Rate;
+use super::target::{Equipment, Health, Opening, Target};
 use super::walk::{Halt, Walk};
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::servicenow::client::ServiceNow;

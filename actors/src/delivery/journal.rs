@@ -52,6 +52,11 @@ impl Journal {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// A call that is about to be made; its times are set when it is stored.
+    pub(crate) fn intent(step: Step, n_parts_done: usize) -> Self {
+        Self { step, sent_at: 0, look_at: 0, n_parts_done }
+    }
+
     /// Only the progress, with nothing under way; `None` when there is none.
     pub(crate) fn progress(n_parts_done: usize) -> Option<Self> {
         (n_parts_done > 0).then_some(Self { step: Step::Nothing, sent_at: 0, look_at: 0, n_parts_done })

@@ -22,6 +22,9 @@ use crate::writer::{Claim, RecordIntent, RecordOutcome, WriteError};
 
 /// Messages of one conversation that are read at once.
 const PAGE: i64 = 16;
+/// An intent that was stored too slowly is stored again with another time, so often.
+const MAX_LATE_INTENTS: usize = 3;
+const LONGEST_SLACK_MS: i64 = 2000;
 /// How long to wait before the store is asked again.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -122,8 +125,35 @@ impl Run {
         self.shared.sources.now_ms()
     }
 
-    /// Stores what is about to be done. Nothing may be done when the claim is lost.
+    /// Stores what is about to be done, and when a look-up may be made: once a call that begins right after
+    /// this can have no effect any more. Nothing may be done when the claim is lost.
     pub(crate) async fn record_intent(
+        &self,
+        delivery: &Delivery,
+        journal: &mut Journal,
+        conversation: Option<Conversation>,
+    ) -> Result<Claim, Failure> {
+        for _ in 0..MAX_LATE_INTENTS {
+            journal.sent_at = self.now_ms();
+            journal.look_at = journal.sent_at + self.timeout_ms + self.slack_ms();
+            let claim = self.store_intent(delivery, journal, conversation.clone()).await?;
+            // The process may have been paused since: whoever took over must not meet this call.
+            if claim == Claim::Lost || !self.shared.leases.holds(self.lease) {
+                return Ok(Claim::Lost);
+            }
+            if self.now_ms() - journal.sent_at <= self.slack_ms() {
+                return Ok(Claim::Held);
+            }
+        }
+        Err(store_failure("it stores too slowly to make a call"))
+    }
+
+    /// So much later than its intent says a call may begin.
+    fn slack_ms(&self) -> i64 {
+        (self.timeout_ms / 4).min(LONGEST_SLACK_MS)
+    }
+
+    async fn store_intent(
         &self,
         delivery: &Delivery,
         journal: &Journal,
@@ -145,8 +175,6 @@ impl Run {
             .map_err(WriteError::from)
             .and_then(|stored| stored.map_err(WriteError::from))
             .map_err(|error| store_failure(&error.to_string()))
-            // The process may have been paused since: whoever took over must not meet this call.
-            .map(|claim| if self.shared.leases.holds(self.lease) { claim } else { Claim::Lost })
     }
 
     async fn settle(&self, settle: Settle) {

@@ -164,23 +164,29 @@ pub struct Wait {
 
 /// An exact sliding window: in any period of the rate's length at most so many starts. All of them
 /// may come at once; then nothing until the first has left the window, so there is no double burst.
+///
+/// A start may be reserved before it is made: until then it counts as made now, whenever now is.
 #[derive(Debug, Clone)]
 pub struct RateWindow {
     rate: Rate,
     /// When calls started, oldest first; never longer than the rate's number.
     starts_ms: VecDeque<i64>,
+    n_reserved: usize,
 }
+
+/// How long to wait when everything is reserved and nothing has started.
+const RESERVED_WAIT_MS: i64 = 5;
 
 impl RateWindow {
     /// A window in which nothing has started.
     pub fn new(rate: Rate) -> Self {
-        Self { rate, starts_ms: VecDeque::new() }
+        Self { rate, starts_ms: VecDeque::new(), n_reserved: 0 }
     }
 
     /// A window that counts as used up at `now_ms`: for one who takes an instance over and cannot
     /// know what the owner before has just sent.
     pub fn used_up(rate: Rate, now_ms: i64) -> Self {
-        Self { rate, starts_ms: (0..rate.n_calls).map(|_| now_ms).collect() }
+        Self { rate, starts_ms: (0..rate.n_calls).map(|_| now_ms).collect(), n_reserved: 0 }
     }
 
     /// The rate that is kept.
@@ -206,19 +212,42 @@ impl RateWindow {
 
     /// Starts a call, or tells how long none may start. A clock that went back counts as standing still.
     pub fn try_start(&mut self, now_ms: i64) -> Result<(), Wait> {
-        let now_ms = self.starts_ms.back().map_or(now_ms, |last_ms| now_ms.max(*last_ms));
-        if self.starts_ms.len() < self.rate.n_calls as usize {
-            self.starts_ms.push_back(now_ms);
-            return Ok(());
-        }
-        let oldest_ms = self.starts_ms.front().copied().unwrap_or(now_ms);
-        let free_at_ms = oldest_ms + self.rate.counted_ms();
-        if now_ms < free_at_ms {
-            return Err(Wait { wait_ms: free_at_ms - now_ms });
-        }
-        self.starts_ms.pop_front();
-        self.starts_ms.push_back(now_ms);
+        self.try_reserve(now_ms)?;
+        self.start_reserved(now_ms);
         Ok(())
+    }
+
+    /// Reserves a start that may be made at once, or tells how long none may be.
+    pub fn try_reserve(&mut self, now_ms: i64) -> Result<(), Wait> {
+        let now_ms = self.starts_ms.back().map_or(now_ms, |last_ms| now_ms.max(*last_ms));
+        let n_free = (self.rate.n_calls as usize).saturating_sub(self.n_reserved);
+        if n_free == 0 {
+            return Err(Wait { wait_ms: RESERVED_WAIT_MS });
+        }
+        // So many of the latest starts may lie within the window, and one fewer when this one is made.
+        if let Some(at) = self.starts_ms.len().checked_sub(n_free) {
+            let free_at_ms = self.starts_ms[at] + self.rate.counted_ms();
+            if now_ms < free_at_ms {
+                return Err(Wait { wait_ms: free_at_ms - now_ms });
+            }
+        }
+        self.n_reserved += 1;
+        Ok(())
+    }
+
+    /// Makes a start that was reserved.
+    pub fn start_reserved(&mut self, now_ms: i64) {
+        let now_ms = self.starts_ms.back().map_or(now_ms, |last_ms| now_ms.max(*last_ms));
+        self.n_reserved = self.n_reserved.saturating_sub(1);
+        self.starts_ms.push_back(now_ms);
+        while self.starts_ms.len() > self.rate.n_calls as usize {
+            self.starts_ms.pop_front();
+        }
+    }
+
+    /// Gives up a start that was reserved.
+    pub fn release_reserved(&mut self) {
+        self.n_reserved = self.n_reserved.saturating_sub(1);
     }
 }
 
@@ -226,6 +255,20 @@ impl RateWindow {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_reserved_start_counts_as_made_now_until_it_is_made() {
+        let rate = Rate::new(2, 1000).unwrap();
+        let mut window = RateWindow::new(rate);
+        window.try_reserve(0).unwrap();
+        window.try_reserve(0).unwrap();
+        assert_eq!(window.try_reserve(5000), Err(Wait { wait_ms: RESERVED_WAIT_MS }));
+        window.start_reserved(4000);
+        window.release_reserved();
+        window.try_start(4500).unwrap();
+        // The call of 4000 was reserved at 0; it is counted from when it started.
+        assert_eq!(window.try_start(4600), Err(Wait { wait_ms: 4000 + rate.counted_ms() - 4600 }));
+    }
 
     #[test]
     fn durations() {

@@ -336,19 +336,15 @@ impl<'a> Walk<'a> {
 
     /// Stores what is about to be done, once the rate lets the call start.
     async fn intend(&mut self, step: Step) -> Result<(), Halt> {
-        self.sent_at = self.courier.gate.pass().await?;
-        let journal = Journal {
-            step,
-            sent_at: self.sent_at,
-            look_at: self.sent_at + self.run.timeout_ms,
-            n_parts_done: self.n_parts_done,
-        };
+        let start = self.courier.gate.reserve().await?;
+        let mut journal = Journal::intent(step, self.n_parts_done);
         // What the steps before found out is stored with it; the rest waits for the outcome.
         let records = records_of(&self.conversation);
         let news = (records != self.stored_records).then(|| self.conversation.clone());
-        if self.run.record_intent(self.delivery, &journal, news).await? == Claim::Lost {
+        if self.run.record_intent(self.delivery, &mut journal, news).await? == Claim::Lost {
             return Err(Halt::Lost);
         }
+        self.sent_at = start.start();
         self.stored_records = records;
         self.journal = Some(journal);
         Ok(())
