@@ -1,6 +1,7 @@
 //! Newtypes and rules, without I/O.
 
 pub mod account;
+pub(crate) mod app_limit;
 pub mod failure;
 pub mod fields;
 pub mod instance;

@@ -17,6 +17,7 @@ use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool};
 mod dialect;
 
 pub(crate) mod accounts;
+pub(crate) mod app_budgets;
 pub(crate) mod batch;
 pub(crate) mod conversations;
 pub(crate) mod deliveries;

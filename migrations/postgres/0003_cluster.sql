@@ -26,3 +26,22 @@ ALTER TABLE conversations SET (fillfactor = 80);
 ALTER TABLE lanes ADD COLUMN urgency BIGINT NOT NULL DEFAULT 0;
 DROP INDEX lanes_ready;
 CREATE INDEX lanes_ready ON lanes (target_id, urgency, ready_at) WHERE ready_at IS NOT NULL;
+
+-- Calls that count against a limit which X sets for the whole app, whichever account makes them.
+CREATE TABLE app_calls (
+    -- The mark of the attempt that made it.
+    id BIGINT NOT NULL PRIMARY KEY,
+    -- 'dm' or 'reply'
+    budget TEXT NOT NULL,
+    account_id TEXT NOT NULL,
+    at BIGINT NOT NULL
+);
+CREATE INDEX app_calls_by_time ON app_calls (budget, at);
+
+-- What X told last of such a limit: it counts until it resets.
+CREATE TABLE app_budgets (
+    budget TEXT NOT NULL PRIMARY KEY,
+    remaining BIGINT,
+    reset_at BIGINT
+);
+INSERT INTO app_budgets (budget) VALUES ('dm'), ('reply');

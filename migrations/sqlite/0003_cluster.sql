@@ -21,3 +21,22 @@ INSERT INTO shards (id, epoch)
 ALTER TABLE lanes ADD COLUMN urgency INTEGER NOT NULL DEFAULT 0;
 DROP INDEX lanes_ready;
 CREATE INDEX lanes_ready ON lanes (target_id, urgency, ready_at) WHERE ready_at IS NOT NULL;
+
+-- Calls that count against a limit which X sets for the whole app, whichever account makes them.
+CREATE TABLE app_calls (
+    -- The mark of the attempt that made it.
+    id INTEGER NOT NULL PRIMARY KEY,
+    -- 'dm' or 'reply'
+    budget TEXT NOT NULL,
+    account_id TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX app_calls_by_time ON app_calls (budget, at);
+
+-- What X told last of such a limit: it counts until it resets.
+CREATE TABLE app_budgets (
+    budget TEXT NOT NULL PRIMARY KEY,
+    remaining INTEGER,
+    reset_at INTEGER
+) STRICT;
+INSERT INTO app_budgets (budget) VALUES ('dm'), ('reply');

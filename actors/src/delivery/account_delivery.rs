@@ -12,9 +12,11 @@ use super::lane_run::{Courier, Delivered, Failed, Outcome, Run, store_failure};
 use super::message::{Answer, Channel};
 use super::rate::Rate;
 use super::target::{Equipment, Health, Opening, Target};
+use crate::domain::app_limit::{DIRECT_MESSAGES_A_DAY, POSTS_A_DAY};
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::store::StoreError;
 use crate::store::accounts::{self, SetStatus};
+use crate::store::app_budgets::{Learn, TakeCall};
 use crate::store::deliveries::{self, Delivery as Row};
 use crate::writer::{Apply, Claim};
 use crate::x::client::{AccountCredentials, Search, Sent, Stamp, XClient};
@@ -131,6 +133,9 @@ impl Courier for AccountCourier {
         if let Err(failure) = self.has_budget(run, answer.channel) {
             return fail(failure, None, run.now_ms());
         }
+        if let Err(failure) = self.take_app_call(run, delivery, answer.channel).await {
+            return fail(failure, None, run.now_ms());
+        }
         let start = match self.gate.reserve().await {
             Ok(start) => start,
             Err(failure) => return fail(failure, None, run.now_ms()),
@@ -145,12 +150,12 @@ impl Courier for AccountCourier {
         self.budget(answer.channel).borrow_mut().record(sent_at);
         let error = match self.send(run, delivery, &answer).await {
             Ok(sent) => {
-                self.budget(answer.channel).borrow_mut().learn(&sent.limits);
+                self.learn(run, answer.channel, &sent.limits).await;
                 return delivered(sent.id);
             }
             Err(error) => error,
         };
-        self.learn(answer.channel, &error.limits);
+        self.learn(run, answer.channel, &error.limits).await;
         self.after_failure(run, delivery, &answer, journal, *error).await
     }
 }
@@ -163,8 +168,47 @@ impl AccountCourier {
         }
     }
 
-    fn learn(&self, channel: Channel, limits: &Limits) {
+    async fn learn(&self, run: &Run, channel: Channel, limits: &Limits) {
         self.budget(channel).borrow_mut().learn(limits);
+        let Some(quota) = limits.app_day else { return };
+        let Some(remaining) = quota.remaining else { return };
+        let told =
+            Learn { budget: channel.as_str(), remaining: i64::from(remaining), reset_at: quota.reset_ms };
+        // X says it again with its next answer.
+        let _unsaved = run.shared.writer.ask(Apply(told)).await;
+    }
+
+    /// Takes the call out of what X allows the whole app, in whichever process the others send.
+    async fn take_app_call(&self, run: &Run, delivery: &Row, channel: Channel) -> Result<(), Failure> {
+        let now_ms = run.now_ms();
+        let call = TakeCall {
+            budget: channel.as_str(),
+            limit: match channel {
+                Channel::Dm => DIRECT_MESSAGES_A_DAY,
+                Channel::Reply => POSTS_A_DAY,
+            },
+            account_id: self.account_id.clone(),
+            mark: delivery.mark,
+            now_ms,
+        };
+        let free_at = match run.shared.writer.ask(Apply(call)).await {
+            Ok(Ok(free_at)) => free_at,
+            Ok(Err(error)) => return Err(store_failure(&error.to_string())),
+            Err(error) => return Err(store_failure(&error.to_string())),
+        };
+        if free_at <= now_ms {
+            return Ok(());
+        }
+        Err(Failure {
+            class: ErrorClass::RateLimited,
+            effect: Effect::None,
+            http_status: None,
+            detail:
+                "what X allows the app in 24 hours is used up, or kept for accounts that had less of it; \
+                     the message is sent when there is room"
+                    .to_owned(),
+            retry_at_ms: Some(free_at),
+        })
     }
 
     /// Refuses before X would: the failure tells when the next call may be made.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 
+mod app_budgets;
 pub(crate) mod deliveries;
 mod records;
 mod retention;
@@ -69,6 +70,7 @@ pub(in crate::store) use in_transaction;
 fn all_statements() -> Vec<(&'static str, Sql)> {
     let modules = [
         super::accounts::ALL,
+        super::app_budgets::ALL,
         super::conversations::ALL,
         super::deliveries::ALL,
         super::instances::ALL,
