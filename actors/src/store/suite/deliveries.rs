@@ -242,3 +242,26 @@ async fn first_attempts_go_before_repeated_ones() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_full_disk_refuses_for_a_while_and_nothing_more() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        let Db::Sqlite(sqlite) = &db else { return };
+        let limit = async |n_pages: &'static str| {
+            let pragma = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {n_pages}"));
+            sqlx::query(pragma).execute(&sqlite.writes).await.expect("a pragma");
+        };
+        // No fewer than there are: the database is full from now on.
+        limit("1").await;
+        let mut large = new("7", "1");
+        large.payload = "x".repeat(200_000);
+        let batch = Batch { news: vec![&large], ..Batch::default() };
+        let refused = batch.commit(&db).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+        limit("1000000").await;
+        assert_eq!(admit(&db, &[new("7", "2")]).await.len(), 1);
+        assert_eq!(by_dedup_key(&db, "a1:dm:1").await, Ok(None));
+    })
+    .await;
+}
