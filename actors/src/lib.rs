@@ -11,6 +11,7 @@ mod store;
 pub mod accounts;
 mod checkpointer;
 pub mod classify;
+pub mod copy;
 pub mod delivery;
 pub mod directory;
 pub mod doctor;
