@@ -27,6 +27,9 @@ pub enum CopyError {
     /// The target is none on a server.
     #[error("--to must be the URL of a PostgreSQL database: postgres://user@host/name")]
     TargetNotServer,
+    /// There is no source, or it may not be read.
+    #[error("there is no database that can be opened at database.url: name the one to copy in the settings")]
+    SourceMissing,
     /// Somebody has the source open.
     #[error(
         "the database is open in another process: stop the hub that serves it, and any other command, and copy again"

@@ -157,7 +157,9 @@ mod tests {
         let two = row(&[("id", text("2")), ("n", Cell::Null)]);
         let tally = |rows: &[&Row]| {
             let mut tally = Tally::default();
-            rows.iter().for_each(|row| tally.add(std::slice::from_ref(*row)));
+            for row in rows {
+                tally.add(std::slice::from_ref(*row));
+            }
             tally
         };
         let both = tally(&[&one, &two]);

@@ -73,8 +73,12 @@ fn failed(error: sqlx::Error) -> CopyError {
     CopyError::Source(error.into())
 }
 
-/// Whether somebody else has it open: `SQLITE_BUSY` and `SQLITE_LOCKED`, plain or extended.
+/// What a code of `SQLite`, plain or extended, means here: `SQLITE_BUSY`, `SQLITE_LOCKED`, `SQLITE_CANTOPEN`.
 fn refusal(error: &sqlx::Error) -> Option<CopyError> {
     let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
-    matches!(code & 0xff, 5 | 6).then_some(CopyError::SourceInUse)
+    match code & 0xff {
+        5 | 6 => Some(CopyError::SourceInUse),
+        14 => Some(CopyError::SourceMissing),
+        _ => None,
+    }
 }

@@ -1,6 +1,6 @@
 //! Which tables are copied, in which order, and every statement of the copy.
 
-use super::rows::{Cell, Read as _, Row};
+use super::rows::{Cell, Read, Row};
 use crate::store::{Conn, Sql, StoreError};
 
 statements! {
@@ -192,7 +192,7 @@ pub(in crate::store) async fn next_page(
             };
         }
         let rows = query.bind(limit).fetch_all(&mut **conn).await?;
-        rows.iter().map(|row| row.read()).collect::<Result<_, _>>()?
+        rows.iter().map(Read::read).collect::<Result<_, _>>()?
     });
     if let Some(last) = rows.last() {
         *after = table.key_of(last)?;
