@@ -12,24 +12,32 @@ use crate::store::copy::tables::{ALL, LEFT_OUT, MARKS, TABLES, Table, next_page}
 /// Rows in every table, more in those that grow. Texts and keys that servers may sort or read in their own
 /// way, the largest numbers, every byte, and as many columns set as empty.
 const ROWS: [&str; 10] = [
-    "INSERT INTO users WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5)
+    "INSERT INTO users (id, username, username_key, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined)
+        WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5)
         SELECT CASE n % 2 WHEN 0 THEN 'u-' ELSE 'U' END || n, 'Ünï \"' || n || '\" \\n', 'k' || n, 'é\u{301}', '', '\\u0041', 'hash', n % 2, n > 2, 9223372036854775807 - n FROM n",
-    "INSERT INTO tokens SELECT 't' || id, id, 'd' || id, 'session', '', -1, NULL, NULL FROM users
+    "INSERT INTO tokens (id, user_id, digest, kind, name, created_at, expires_at, last_used_at)
+        SELECT 't' || id, id, 'd' || id, 'session', '', -1, NULL, NULL FROM users
         UNION ALL SELECT 'T' || id, id, 'D' || id, 'api_key', 'ci', 1, 2, 3 FROM users",
-    "INSERT INTO instances SELECT 'i' || id, id, 'https://x', 'basic', 'a', 'c', x'00ff5c785c22', '20 per 1s', 4, 'auto', 't', '{\"a\": [1]}', 5, 'ok', '', 6, 7, 8, 2 FROM users
+    "INSERT INTO instances (id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, created_at, version)
+        SELECT 'i' || id, id, 'https://x', 'basic', 'a', 'c', x'00ff5c785c22', '20 per 1s', 4, 'auto', 't', '{\"a\": [1]}', 5, 'ok', '', 6, 7, 8, 2 FROM users
         UNION ALL SELECT 'I' || id, id, 'https://y', 'oauth', '', '', x'', '1 per 1s', 1, 'auto', 't', '{}', NULL, 'unchecked', '', NULL, NULL, 8, 1 FROM users",
-    "INSERT INTO accounts SELECT 'a' || id, id, 'i' || id, 'x' || id, 's', x'0102', 'dm', '{}', 'ok', '', 1, 2, 3, 4, 5 FROM users
+    "INSERT INTO accounts (id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, created_at, version)
+        SELECT 'a' || id, id, 'i' || id, 'x' || id, 's', x'0102', 'dm', '{}', 'ok', '', 1, 2, 3, 4, 5 FROM users
         UNION ALL SELECT 'A' || id, id, NULL, 'X' || id, 's', x'', 'dm', '{}', 'ok', '', NULL, NULL, NULL, 4, 1 FROM users
         UNION ALL SELECT 'b' || id, id, NULL, 'Y' || id, 's', x'', 'dm', '{}', 'ok', '', 0, NULL, NULL, 4, 1 FROM users",
-    "INSERT INTO conversations SELECT id, 'c', 'h', 'n', 'i', 's', 'k', 'CS1', 3, 4, '5', 'dm' FROM accounts
+    "INSERT INTO conversations (account_id, customer_id, handle, name, instance_id, customer_sys_id, case_sys_id, case_number, episode, case_open_at, last_post_id, last_channel)
+        SELECT id, 'c', 'h', 'n', 'i', 's', 'k', 'CS1', 3, 4, '5', 'dm' FROM accounts
         UNION ALL SELECT id, 'C', NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL FROM accounts",
-    "INSERT INTO cases SELECT 'i' || id, 's' || id, user_id, id, 'c', 'cs', 'CS1', 4 FROM accounts
+    "INSERT INTO cases (instance_id, sys_id, user_id, account_id, customer_id, customer_sys_id, number, open_at)
+        SELECT 'i' || id, 's' || id, user_id, id, 'c', 'cs', 'CS1', 4 FROM accounts
         UNION ALL SELECT 'I' || id, 's' || id, user_id, 'gone', 'c', NULL, NULL, NULL FROM accounts",
-    "INSERT INTO lanes SELECT 'l' || id, id, 'to_x', id, 2, 5 FROM accounts UNION ALL SELECT 'L' || id, id, 'to_servicenow', 'i', 0, NULL FROM accounts",
+    "INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at)
+        SELECT 'l' || id, id, 'to_x', id, 2, 5 FROM accounts UNION ALL SELECT 'L' || id, id, 'to_servicenow', 'i', 0, NULL FROM accounts",
     "INSERT INTO deliveries (id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at, fence)
         SELECT 'd-' || id, 'to_x', 'dm', 'sending', user_id, id, instance_id, 'c', 'l' || id, 'k' || id, 's', 'f', '1', '{\"text\": \"a\\u0000\\\\\u{1f600}\"}', '{\"j\": \"\\\"\"}', 1, 2, 3, 4, 'e', 'd', 'm', 'c', 'n', 5, 6, 9007199254740993 FROM accounts
         UNION ALL SELECT 'D' || id, 'to_x', 'dm', 'delivered', user_id, id, NULL, 'c', 'L' || id, NULL, NULL, NULL, '2', NULL, NULL, NULL, 0, NULL, 4, NULL, NULL, NULL, NULL, NULL, 5, NULL, 0 FROM accounts",
-    "INSERT INTO attempts SELECT id, 2, 1, 200, 'e', 'd', 9 FROM deliveries UNION ALL SELECT id, 10, 1, NULL, NULL, NULL, 9 FROM deliveries",
+    "INSERT INTO attempts (delivery_id, n, at, http_status, error_class, error_detail, duration_ms)
+        SELECT id, 2, 1, 200, 'e', 'd', 9 FROM deliveries UNION ALL SELECT id, 10, 1, NULL, NULL, NULL, 9 FROM deliveries",
     "INSERT INTO marks (name, value) VALUES ('erased_up_to', 1700000000000)",
 ];
 
@@ -246,7 +254,7 @@ async fn what_a_hub_may_have_worked_on_is_never_overwritten() {
     bench.change(&bench.to, "UPDATE deliveries SET status = 'delivered' WHERE id = 'd-aU1'").await;
     assert_eq!(bench.copy().await.0, Err(CopyError::Diverged("deliveries")));
     bench
-        .change(&bench.to, "INSERT INTO users VALUES ('new', '', 'new', '', '', '', '', TRUE, TRUE, 1)")
+        .change(&bench.to, "INSERT INTO users (id, username, username_key, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined) VALUES ('new', '', 'new', '', '', '', '', TRUE, TRUE, 1)")
         .await;
     assert_eq!(bench.copy().await.0, Err(CopyError::ForeignUsers(1)));
 
