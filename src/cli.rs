@@ -5,6 +5,7 @@
 #![allow(clippy::doc_markdown, reason = "documentation comments are help texts, read on a terminal")]
 
 mod createsuperuser;
+mod database;
 mod deliveries;
 pub mod demo;
 mod dispatch;
@@ -18,9 +19,11 @@ mod subscriptions;
 mod token;
 mod webhooks;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use casewire_actors::domain::secret::Secret;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -82,6 +85,9 @@ pub enum Command {
     /// The outbox, the dead letters and their replay
     #[command(subcommand)]
     Deliveries(Deliveries),
+    /// The database as a whole
+    #[command(subcommand)]
+    Database(Database),
     /// Check everything that is usually wrong
     ///
     /// Settings, database, key, clock, the public URL's own answer to X's challenge, the credentials
@@ -258,6 +264,50 @@ pub struct Replay {
     pub dry_run: bool,
 }
 
+/// `casewire database …`
+#[derive(Subcommand, Debug)]
+pub enum Database {
+    /// Copy everything of an embedded database into an empty PostgreSQL database
+    ///
+    /// Stop the hub first. Safe to interrupt and to run again: it goes on where it was. In the end both
+    /// sides are compared row by row; until then no hub starts on the target.
+    Copy(CopyDatabase),
+}
+
+/// `casewire database copy`
+#[derive(Args, Debug)]
+pub struct CopyDatabase {
+    /// The target: postgres://user@host/name
+    #[arg(long, value_name = "URL", env = "CASEWIRE_COPY_TO", hide_env_values = true)]
+    pub to: SecretArgument,
+    /// How to print what stands on both sides.
+    #[command(flatten)]
+    pub listing: Listing,
+}
+
+/// An argument that may hold a password: shown to nobody.
+#[derive(Clone)]
+pub struct SecretArgument(Secret);
+
+impl SecretArgument {
+    /// Its text.
+    pub fn secret(&self) -> &Secret {
+        &self.0
+    }
+}
+
+impl From<String> for SecretArgument {
+    fn from(text: String) -> Self {
+        Self(Secret::new(text))
+    }
+}
+
+impl fmt::Debug for SecretArgument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretArgument")
+    }
+}
+
 /// `casewire sandbox`
 #[derive(Args, Debug)]
 pub struct Sandbox {
@@ -371,6 +421,8 @@ mod tests {
             "casewire deliveries show ID",
             "casewire deliveries replay ID ID",
             "casewire deliveries replay --status dead --since 2026-08-01 --dry-run",
+            "casewire database copy --to postgres://casewire@db.example/casewire",
+            "casewire database copy --to anything --output json",
             "casewire doctor",
             "casewire sandbox --x-listen 127.0.0.1:0 --servicenow-listen 127.0.0.1:0",
             "casewire openapi",
@@ -394,6 +446,8 @@ mod tests {
             "casewire deliveries replay",
             "casewire deliveries replay ID --status dead",
             "casewire deliveries replay --since 2026-08-01",
+            "casewire database",
+            "casewire database copy",
         ] {
             assert_eq!(taken(line).unwrap_err().exit_code(), 2, "{line}");
         }
@@ -423,6 +477,12 @@ mod tests {
             }
         }
         walk(&mut Cli::command());
+    }
+
+    #[test]
+    fn a_password_in_an_argument_is_not_shown() {
+        let taken = taken("casewire database copy --to postgres://u:hunter2@h/n").unwrap();
+        assert!(!format!("{taken:?}").contains("hunter2"));
     }
 
     #[test]

@@ -82,20 +82,37 @@ fn traffic_settings(settings: &Settings) -> Result<TrafficSettings, Unusable> {
     })
 }
 
-/// The key given, or that of the key file, or that of the file beside the embedded database.
 fn sealer(settings: &Settings) -> Result<Sealer, Unusable> {
     let secrets = &settings.secrets;
     let previous: Result<Vec<SealingKey>, NotAKey> =
         secrets.previous_keys.iter().map(|key| SealingKey::from_base64(key.expose())).collect();
-    let current = match (&secrets.key, &secrets.key_file) {
+    let current = match (&secrets.key, key_place(settings)) {
         (Some(key), _) => SealingKey::from_base64(key.expose())?,
-        (None, Some(file)) => load_or_create_key_file(file, &Sources::system())?,
-        (None, None) => {
-            let database = settings.database.url.file().ok_or(Unusable::NoKey)?;
-            load_or_create_key_file(&beside(database), &Sources::system())?
-        }
+        (None, KeyPlace::File(file)) => load_or_create_key_file(&file, &Sources::system())?,
+        (None, _) => return Err(Unusable::NoKey),
     };
     Ok(Sealer::new(&current, &previous?))
+}
+
+/// Where the key stands that seals the stored credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// In the settings.
+    Settings,
+    /// In this file; it may be yet to be made.
+    File(PathBuf),
+    /// There is no key and no place for one.
+    Nowhere,
+}
+
+/// Where the key stands: in the settings, in the key file, or in the one beside the embedded database.
+pub fn key_place(settings: &Settings) -> KeyPlace {
+    match (&settings.secrets.key, &settings.secrets.key_file, settings.database.url.file()) {
+        (Some(_), _, _) => KeyPlace::Settings,
+        (None, Some(file), _) => KeyPlace::File(file.clone()),
+        (None, None, Some(database)) => KeyPlace::File(beside(database)),
+        (None, None, None) => KeyPlace::Nowhere,
+    }
 }
 
 /// `casewire.db` → `casewire.db.key`.

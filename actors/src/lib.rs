@@ -12,6 +12,7 @@ pub mod accounts;
 mod checkpointer;
 pub mod classify;
 mod cluster;
+pub mod copy;
 pub mod delivery;
 pub mod directory;
 pub mod doctor;

@@ -8,6 +8,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -20,6 +21,7 @@ pub(crate) mod accounts;
 pub(crate) mod app_budgets;
 pub(crate) mod batch;
 pub(crate) mod conversations;
+pub(crate) mod copy;
 pub(crate) mod deliveries;
 pub(crate) mod instances;
 pub(crate) mod lanes;
@@ -51,6 +53,11 @@ pub enum StoreError {
     /// A row that this one belongs to is gone.
     #[error("a row that this one belongs to does not exist any more")]
     Orphan,
+    /// Not all of another database was copied into this one yet. Nothing may work on it before.
+    #[error(
+        "a copy into this database is unfinished: run the same `casewire database copy` again, or take an empty database"
+    )]
+    HalfCopied,
     /// The database refused the statement: a bug here, or a schema that is not this program's.
     #[error("the database refused a statement: {0}")]
     Refused(String),
@@ -168,6 +175,13 @@ pub(crate) enum SchemaState {
 /// From this length of the write-ahead log on (64 MiB) a commit moves it into the file by itself.
 const LONGEST_LOG_PAGES: &str = "16384";
 
+const HAS_MIGRATIONS: Sql = Sql {
+    sqlite: "SELECT COUNT(*) FROM sqlite_master WHERE name = '_sqlx_migrations'",
+    postgres: "SELECT COUNT(*) FROM pg_tables WHERE tablename = '_sqlx_migrations' AND schemaname = current_schema()",
+};
+const MIGRATIONS: Sql =
+    Sql { sqlite: "SELECT version FROM _sqlx_migrations", postgres: "SELECT version FROM _sqlx_migrations" };
+
 static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 static POSTGRES_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/postgres");
 
@@ -215,9 +229,10 @@ impl Db {
     }
 
     async fn connect_postgres(url: &str) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|_| StoreError::Refused("database.url is not a usable postgres:// address".to_owned()))?
-            .application_name("casewire")
+        let options = postgres_options(url)?;
+        let options = options
+            .clone()
+            .application_name(&session_name("casewire", &options))
             // A process that is stopped in the middle of a transaction must not keep what it locked.
             .options([("idle_in_transaction_session_timeout", "5s"), ("lock_timeout", "10s")]);
         let pool = PgPoolOptions::new()
@@ -235,7 +250,7 @@ impl Db {
 
     /// Applies the missing migrations. Returns how many there were. Safe from several processes at once.
     pub(crate) async fn migrate(&self) -> Result<usize, StoreError> {
-        let missing = match self.schema().await? {
+        let missing = match self.migrations().await? {
             SchemaState::Current => return Ok(0),
             SchemaState::Behind(missing) => missing,
             SchemaState::Ahead => {
@@ -257,10 +272,10 @@ impl Db {
             Ok(()) => Ok(missing),
             Err(MigrateError::Execute(error)) => {
                 // Another process may have been faster.
-                if self.schema().await? == SchemaState::Current { Ok(0) } else { Err(error.into()) }
+                if self.migrations().await? == SchemaState::Current { Ok(0) } else { Err(error.into()) }
             }
             Err(error) => {
-                if self.schema().await? == SchemaState::Current {
+                if self.migrations().await? == SchemaState::Current {
                     return Ok(0);
                 }
                 Err(StoreError::Refused(format!("migration failed: {error}")))
@@ -268,37 +283,23 @@ impl Db {
         }
     }
 
-    /// Compares the schema with this program's migrations.
+    /// Compares the schema with this program's migrations. Refuses a database that a copy was left unfinished in.
     pub(crate) async fn schema(&self) -> Result<SchemaState, StoreError> {
-        let known = if self.is_embedded() { &SQLITE_MIGRATIONS } else { &POSTGRES_MIGRATIONS };
-        let has_table: i64 = match self {
-            Self::Sqlite(db) => {
-                sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
-                    .fetch_one(&db.writes)
-                    .await?
+        let state = self.migrations().await?;
+        match self {
+            Self::Postgres(pool) if state == SchemaState::Current => {
+                copy::refuse_unfinished(&mut *pool.acquire().await?).await?;
             }
-            Self::Postgres(pool) => {
-                sqlx::query_scalar("SELECT COUNT(*) FROM pg_tables WHERE tablename = '_sqlx_migrations' AND schemaname = current_schema()")
-                    .fetch_one(pool)
-                    .await?
-            }
-        };
-        if has_table == 0 {
-            return Ok(SchemaState::Behind(known.iter().count()));
+            _ => {}
         }
-        let applied: Vec<i64> = match self {
-            Self::Sqlite(db) => {
-                sqlx::query_scalar("SELECT version FROM _sqlx_migrations").fetch_all(&db.writes).await?
-            }
-            Self::Postgres(pool) => {
-                sqlx::query_scalar("SELECT version FROM _sqlx_migrations").fetch_all(pool).await?
-            }
-        };
-        if applied.iter().any(|&version| known.iter().all(|migration| migration.version != version)) {
-            return Ok(SchemaState::Ahead);
+        Ok(state)
+    }
+
+    async fn migrations(&self) -> Result<SchemaState, StoreError> {
+        match self {
+            Self::Sqlite(db) => migrations_in(&mut Conn::Sqlite(&mut *db.writes.acquire().await?)).await,
+            Self::Postgres(pool) => migrations_in(&mut Conn::Postgres(&mut *pool.acquire().await?)).await,
         }
-        let n_missing = known.iter().filter(|migration| !applied.contains(&migration.version)).count();
-        Ok(if n_missing == 0 { SchemaState::Current } else { SchemaState::Behind(n_missing) })
     }
 
     /// Begins a transaction that may write.
@@ -320,4 +321,37 @@ impl Db {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// Compares the schema behind a connection with this program's migrations.
+async fn migrations_in(conn: &mut Conn<'_>) -> Result<SchemaState, StoreError> {
+    let known = match conn {
+        Conn::Sqlite(_) => &SQLITE_MIGRATIONS,
+        Conn::Postgres(_) => &POSTGRES_MIGRATIONS,
+    };
+    let has_table: i64 =
+        on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(HAS_MIGRATIONS)).fetch_one(&mut **conn).await)?;
+    if has_table == 0 {
+        return Ok(SchemaState::Behind(known.iter().count()));
+    }
+    let applied: Vec<i64> =
+        on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(MIGRATIONS)).fetch_all(&mut **conn).await)?;
+    if applied.iter().any(|&version| known.iter().all(|migration| migration.version != version)) {
+        return Ok(SchemaState::Ahead);
+    }
+    let n_missing = known.iter().filter(|migration| !applied.contains(&migration.version)).count();
+    Ok(if n_missing == 0 { SchemaState::Current } else { SchemaState::Behind(n_missing) })
+}
+
+fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    PgConnectOptions::from_str(url)
+        .map_err(|_| StoreError::Refused("the url is not a usable postgres:// address".to_owned()))
+}
+
+/// What sessions of this program are called on a server, so that others of the same database can be told
+/// from those of another schema, which the URL's `options` choose.
+fn session_name(what: &str, options: &PgConnectOptions) -> String {
+    let Some(options) = options.get_options() else { return what.to_owned() };
+    let digest = Sha256::digest(options);
+    format!("{what} {:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
 }

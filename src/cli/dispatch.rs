@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use casewire_actors::copy::CopyError;
 use casewire_actors::hub::Migrate;
 use casewire_actors::kernel::Sources;
 use casewire_actors::office::Office;
@@ -10,8 +11,8 @@ use casewire_actors::webhooks::WebhooksError;
 use clap::CommandFactory as _;
 
 use super::{
-    Cli, Command, createsuperuser, deliveries, demo, doctor, migrate, openapi, sandbox, serve, subscriptions,
-    token, webhooks,
+    Cli, Command, createsuperuser, database, deliveries, demo, doctor, migrate, openapi, sandbox, serve,
+    subscriptions, token, webhooks,
 };
 use crate::hub_settings::{Unusable, hub_settings};
 use crate::settings::Settings;
@@ -50,7 +51,9 @@ pub fn run(cli: Cli) -> ExitCode {
 
 /// Whether settings or the command line are to be mended, rather than something out there.
 fn is_misuse(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause.is::<Unusable>() || cause.downcast_ref().is_some_and(WebhooksError::is_misuse)
+    cause.is::<Unusable>()
+        || cause.downcast_ref().is_some_and(WebhooksError::is_misuse)
+        || cause.downcast_ref().is_some_and(CopyError::is_misuse)
 }
 
 fn complain(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
@@ -70,6 +73,7 @@ async fn run_command(settings: &Settings, command: Command) -> anyhow::Result<()
         Command::Createsuperuser(asked) => createsuperuser::run(settings, &asked).await,
         Command::Serve(asked) => serve::run(settings, &asked).await,
         Command::Deliveries(command) => deliveries::run(settings, command).await,
+        Command::Database(command) => database::run(settings, &command).await,
         Command::Token(command) => token::run(settings, &command).await,
         Command::Openapi => openapi::run(),
         Command::Doctor => doctor::run(settings).await,

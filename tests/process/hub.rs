@@ -1,6 +1,6 @@
 //! `casewire serve` as a child process, beside a simulated X and simulated instances.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -77,6 +77,11 @@ impl World {
         command.arg("--config").arg(self.folder.path().join("settings.yaml"));
         command.current_dir(self.folder.path()).stdin(Stdio::null());
         command
+    }
+
+    /// The file of the embedded database.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.path().join("hub.db")
     }
 
     /// Starts the hub and waits until it is ready, at most ten seconds.

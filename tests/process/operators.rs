@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::hub::{ACCOUNT_ID, Running, World};
 
 /// What a command came to.
-struct Outcome {
+pub(crate) struct Outcome {
     code: Option<i32>,
     stdout: String,
-    stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Outcome {
@@ -19,7 +19,7 @@ impl Outcome {
         serde_json::from_str(&self.stdout).unwrap_or_else(|_| panic!("{} {}", self.stdout, self.stderr))
     }
 
-    fn is(&self, code: i32, words: &str) {
+    pub(crate) fn is(&self, code: i32, words: &str) {
         let text = format!("{}{}", self.stdout, self.stderr);
         assert_eq!(self.code, Some(code), "{text}");
         assert!(text.contains(words), "{words:?} is missing in: {text}");
@@ -27,7 +27,7 @@ impl Outcome {
 }
 
 /// Runs a command beside the hub, with some settings by their environment variables.
-async fn run(world: &World, arguments: &[&str], settings: &[(&str, &str)]) -> Outcome {
+pub(crate) async fn run(world: &World, arguments: &[&str], settings: &[(&str, &str)]) -> Outcome {
     outcome(world.command(), arguments, settings).await
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 
 mod app_budgets;
+mod copy;
 pub(crate) mod deliveries;
 mod records;
 mod retention;
@@ -37,8 +38,8 @@ where
     db.close().await;
 }
 
-/// A new schema on the PostgreSQL server of the tests, if there is one.
-async fn postgres() -> Option<Db> {
+/// The URL of a new, empty schema on the PostgreSQL server of the tests, if there is one.
+async fn postgres_url() -> Option<String> {
     let server = std::env::var("CASEWIRE_TEST_POSTGRES_URL").ok()?;
     let n = N_SCHEMAS.fetch_add(1, Ordering::Relaxed);
     let schema = format!("suite_{}_{n}", std::process::id());
@@ -47,7 +48,12 @@ async fn postgres() -> Option<Db> {
     sqlx::query(create).execute(&pool).await.expect("a schema of the test's own");
     pool.close().await;
     let separator = if server.contains('?') { '&' } else { '?' };
-    let url = format!("{server}{separator}options=-csearch_path%3D{schema}");
+    Some(format!("{server}{separator}options=-csearch_path%3D{schema}"))
+}
+
+/// A database in a new schema on the PostgreSQL server of the tests, if there is one.
+async fn postgres() -> Option<Db> {
+    let url = postgres_url().await?;
     let db = Db::connect(&url).await.expect("a connection to the new schema");
     db.migrate().await.expect("migrations apply");
     Some(db)
@@ -72,6 +78,7 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::accounts::ALL,
         super::app_budgets::ALL,
         super::conversations::ALL,
+        super::copy::tables::ALL,
         super::deliveries::ALL,
         super::instances::ALL,
         super::lanes::ALL,
