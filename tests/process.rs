@@ -4,4 +4,5 @@ mod chaos;
 mod hub;
 mod malformed;
 mod operators;
+mod replays;
 mod samples;

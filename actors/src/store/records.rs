@@ -22,10 +22,10 @@ statements! {
     OWNED = "SELECT id, direction, kind, status, attempts, next_attempt_at, error_class, error_detail, source_id, instance_id, account_id, customer_id, case_number, message_id, created_at, delivered_at FROM deliveries WHERE id = $1";
     OWNER = "SELECT user_id FROM deliveries WHERE id = $1";
     ATTEMPTS = "SELECT n, at, http_status, error_class, error_detail, duration_ms FROM attempts WHERE delivery_id = $1 ORDER BY n";
-    DEAD = "SELECT id FROM deliveries
+    DEAD = "SELECT id, CAST(CASE WHEN payload IS NULL THEN 1 ELSE 0 END AS BIGINT) FROM deliveries
         WHERE status = 'dead' AND id > $1 AND (CAST($2 AS TEXT) IS NULL OR user_id = $2) AND (CAST($3 AS TEXT) IS NULL OR direction = $3) AND (CAST($4 AS TEXT) IS NULL OR instance_id = $4) AND created_at >= $5 AND created_at < $6
         ORDER BY id LIMIT CAST($7 AS BIGINT)";
-    COUNT_DEAD = "SELECT COUNT(*) FROM deliveries
+    COUNT_DEAD = "SELECT COUNT(*), COUNT(CASE WHEN payload IS NULL THEN 1 END) FROM deliveries
         WHERE status = 'dead' AND (CAST($1 AS TEXT) IS NULL OR user_id = $1) AND (CAST($2 AS TEXT) IS NULL OR direction = $2) AND (CAST($3 AS TEXT) IS NULL OR instance_id = $3) AND created_at >= $4 AND created_at < $5";
     // The journal and the time of its beginning stay: what may have been done is looked up before it is repeated.
     REVIVE = sqlite "UPDATE deliveries SET attempts = 0, next_attempt_at = $2, deadline_at = $3, error_class = NULL, error_detail = NULL, delivered_at = NULL,
@@ -191,16 +191,24 @@ pub(crate) async fn attempts(db: &Db, id: &str) -> Result<Vec<Attempt>, StoreErr
     Ok(rows.into_iter().map(attempt).collect())
 }
 
-/// Ids of dead letters after a cursor, the oldest first. The filter's status does not matter.
+/// A dead letter, as a replay sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeadLetter {
+    pub(crate) id: String,
+    /// Its text was erased; it cannot be put back.
+    pub(crate) is_erased: bool,
+}
+
+/// Dead letters after a cursor, the oldest first. The filter's status does not matter.
 pub(crate) async fn dead(
     db: &Db,
     user_id: Option<&str>,
     filter: &RecordFilter,
     after: &str,
     limit: i64,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Vec<DeadLetter>, StoreError> {
     let bounds = Bounds::from(filter);
-    Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(DEAD))
+    let rows: Vec<(String, i64)> = on_db!(db, |pool, sql| sqlx::query_as(sql(DEAD))
         .bind(after)
         .bind(user_id)
         .bind(bounds.direction)
@@ -209,17 +217,19 @@ pub(crate) async fn dead(
         .bind(bounds.until_ms)
         .bind(limit)
         .fetch_all(pool)
-        .await)?)
+        .await)?;
+    Ok(rows.into_iter().map(|(id, erased)| DeadLetter { id, is_erased: erased != 0 }).collect())
 }
 
-/// How many dead letters there are. The filter's status does not matter.
+/// How many dead letters there are, and of how many of them the text was erased. The filter's status does
+/// not matter.
 pub(crate) async fn count_dead(
     db: &Db,
     user_id: Option<&str>,
     filter: &RecordFilter,
-) -> Result<i64, StoreError> {
+) -> Result<(i64, i64), StoreError> {
     let bounds = Bounds::from(filter);
-    Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(COUNT_DEAD))
+    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(COUNT_DEAD))
         .bind(user_id)
         .bind(bounds.direction)
         .bind(bounds.instance_id)

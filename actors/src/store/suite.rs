@@ -10,6 +10,7 @@ use super::*;
 
 pub(crate) mod deliveries;
 mod records;
+mod replays;
 mod retention;
 mod settings;
 mod tokens;
@@ -74,6 +75,7 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::lanes::ALL,
         super::marks::ALL,
         super::records::ALL,
+        super::replays::ALL,
         super::retention::ALL,
         super::routing::ALL,
         super::tokens::ALL,
