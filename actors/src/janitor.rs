@@ -122,3 +122,49 @@ impl Supervised for Janitor {
 
 #[cfg(test)]
 crate::kernel::panic_matrix::panics_when_told!(Janitor);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::shared_for_tests;
+    use crate::store::Db;
+
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+    /// Deliveries of so many milliseconds before the test's clock, each with two attempts.
+    async fn add_ended(shared: &Shared, before_ms: i64, n: i64) {
+        let Db::Sqlite(db) = &shared.db else { unreachable!("tests of actors are embedded") };
+        let at_ms = shared.sources.now_ms() - before_ms;
+        for owner in [
+            "INSERT OR IGNORE INTO users (id, username, username_key, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined) VALUES ('u1', 'a', 'a', '', '', '', '', 0, 1, 1)",
+            "INSERT OR IGNORE INTO accounts (id, user_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, created_at) VALUES ('a1', 'u1', '42', 'acme', x'', 'dm', '{}', 'ok', '', 1)",
+        ] {
+            sqlx::query(owner).execute(&db.writes).await.expect("an owner");
+        }
+        for rows in [
+            "WITH RECURSIVE g (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < $2)
+             INSERT INTO deliveries (id, direction, kind, status, user_id, account_id, customer_id, lane_id, order_key, payload, attempts, deadline_at, created_at)
+             SELECT printf('%08x-%04x-7000-8000-%012x', $1 >> 16, $1 & 65535, n), 'to_x', 'dm', 'delivered', 'u1', 'a1', '7', 'lane', '', '{}', 2, $1, $1 FROM g",
+            "INSERT INTO attempts (delivery_id, n, at, duration_ms)
+             SELECT id, k, $1, $2 FROM deliveries, (SELECT 1 AS k UNION SELECT 2) WHERE created_at = $1",
+        ] {
+            sqlx::query(rows).bind(at_ms).bind(n).execute(&db.writes).await.expect("rows");
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_round_takes_everything_of_age() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shared = shared_for_tests(folder.path()).await.expect("a store");
+        add_ended(&shared, 100 * DAY_MS, 450).await;
+        add_ended(&shared, 40 * DAY_MS, 30).await;
+        add_ended(&shared, DAY_MS, 20).await;
+        let keep = Keep { texts_ms: 30 * DAY_MS, attempts_ms: 90 * DAY_MS };
+        let first = clean(shared.clone(), keep).await;
+        assert_eq!(first, Ok(Cleaned { n_texts: 480, n_attempts: 900 }));
+        let again = clean(shared.clone(), keep).await;
+        assert_eq!(again, Ok(Cleaned::default()));
+        let shorter = Keep { attempts_ms: 30 * DAY_MS, ..keep };
+        assert_eq!(clean(shared, shorter).await, Ok(Cleaned { n_texts: 0, n_attempts: 60 }));
+    }
+}

@@ -27,5 +27,6 @@ CREATE TABLE replays (
 CREATE INDEX replays_running ON replays (due_at) WHERE state = 'running';
 CREATE INDEX replays_by_user ON replays (user_id, id);
 
--- A replay goes through the dead letters in the order of their ids.
+-- A replay goes through the dead letters in the order of their ids: those of a user, or of all.
+CREATE INDEX deliveries_dead_by_user ON deliveries (user_id, id) WHERE status = 'dead';
 CREATE INDEX deliveries_dead_by_id ON deliveries (id) WHERE status = 'dead';

@@ -21,8 +21,10 @@ struct Stage {
 
 /// A hub with so many dead letters, each of a customer of its own, and an instance that works again.
 async fn with_dead_letters() -> Stage {
-    let settings = "servicenow: {allow_private_networks: true}\ndelivery: {rate: '10000 per 1s'}\n";
-    let world = World::new("replay-secret", settings).await;
+    // A call that the kill interrupts is looked up once its time is over.
+    let settings =
+        "servicenow: {allow_private_networks: true, timeout: 2s}\ndelivery: {rate: '10000 per 1s'}\n";
+    let world = World::new("replay-secret", settings).await.quiet();
     let instance = ServiceNowSandbox::start(SnOptions::default()).await.expect("a simulated instance");
     let hub = world.serve().await;
     let client = world.log_in(&hub).await;

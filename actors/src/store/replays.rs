@@ -24,10 +24,15 @@ statements! {
     DUE = "SELECT id, user_id, direction, instance_id, since, until, rate, n_total, n_done, n_skipped, cursor, state, created_at, ended_at FROM replays
         WHERE state = 'running' AND due_at <= $1 ORDER BY due_at LIMIT 100";
     NEXT_DUE = "SELECT MIN(due_at) FROM replays WHERE state = 'running'";
-    // Decides which of two that carry on the same replay takes the step: the cursor is there only once.
-    ADVANCE = "UPDATE replays SET cursor = $3, n_done = n_done + $4, n_total = CASE WHEN n_total < n_done + $4 THEN n_done + $4 ELSE n_total END, due_at = $5,
+    // Decides which of two that carry on the same replay takes the step: the cursor is there only once. The
+    // other one does not wait for it, for what it has locked before may be what the first one needs.
+    ADVANCE = sqlite "UPDATE replays SET cursor = $3, n_done = n_done + $4, n_total = CASE WHEN n_total < n_done + $4 THEN n_done + $4 ELSE n_total END, due_at = $5,
         state = CASE WHEN CAST($6 AS BIGINT) IS NULL THEN state ELSE 'done' END, ended_at = $6
         WHERE id = $1 AND cursor = $2 AND state = 'running' AND due_at <= $7
+        RETURNING id"
+        postgres "UPDATE replays SET cursor = $3, n_done = n_done + $4, n_total = CASE WHEN n_total < n_done + $4 THEN n_done + $4 ELSE n_total END, due_at = $5,
+        state = CASE WHEN CAST($6 AS BIGINT) IS NULL THEN state ELSE 'done' END, ended_at = $6
+        WHERE id = (SELECT id FROM replays WHERE id = $1 AND cursor = $2 AND state = 'running' AND due_at <= $7 FOR UPDATE SKIP LOCKED)
         RETURNING id";
     SKIP = "UPDATE replays SET n_skipped = n_skipped + $2 WHERE id = $1";
     CANCEL = "UPDATE replays SET state = 'cancelled', ended_at = $2 WHERE id = $1 AND state = 'running' RETURNING id";

@@ -120,7 +120,11 @@ async fn a_dead_letter_goes_back_into_its_lane_with_its_journal() {
         assert!(ready_of(&db, "i1", i64::MAX).await.is_empty());
         let filter = RecordFilter::default();
         assert_eq!(count_dead(&db, Some("u1"), &filter).await, Ok((2, 0)));
+        assert_eq!(count_dead(&db, Some("u2"), &filter).await, Ok((0, 0)));
+        assert_eq!(count_dead(&db, None, &filter).await, Ok((2, 0)));
         let second = DeadLetter { id: "d2".to_owned(), is_erased: false };
+        assert_eq!(dead(&db, Some("u2"), &filter, "", 9).await, Ok(vec![]));
+        assert_eq!(dead(&db, Some("u1"), &filter, "d1", 9).await, Ok(vec![second.clone()]));
         assert_eq!(dead(&db, None, &filter, "d1", 9).await, Ok(vec![second]));
 
         let revived = revive(&db, &["d1", "gone"]).await;
