@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 /// The account that the tests link.
 pub(crate) const ACCOUNT_ID: &str = "990001234567890177";
-const ADMIN: &str = "admin@example.com";
-const PASSWORD: &str = "a-long-password";
+pub(crate) const ADMIN: &str = "admin@example.com";
+pub(crate) const PASSWORD: &str = "a-long-password";
 
 /// A folder with settings and a database, and what runs in it.
 pub(crate) struct World {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use casewire_sandbox::{ApiClient, ServiceNowSandbox, SnFault, SnOptions, XUser, bodies};
 use serde_json::{Value, json};
 
-use super::hub::{Running, World, account, settle};
+use super::hub::{ADMIN, PASSWORD, Running, World, account, settle};
 
 const N: u64 = 130;
 const PATH: &str = "/api/deliveries/replay/";
@@ -74,6 +74,21 @@ async fn when(client: &ApiClient, path: &str, is_wanted: impl Fn(&Value) -> bool
 }
 
 impl Stage {
+    /// Starts a replay over HTTP; gives its `Location` and its record.
+    async fn start(&self, body: &Value) -> (String, Value) {
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        let login = json!({ "username": ADMIN, "password": PASSWORD });
+        let session = post(&self.client, "/auth/login/", &login, 200).await;
+        let token = format!("Token {}", session["token"].as_str().expect("a token"));
+        let request = http.post(format!("{}{PATH}", self.hub.base)).header("Authorization", token);
+        let answer = request.header("Content-Type", "application/json").body(body.to_string()).send().await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status(), 202);
+        let location = answer.headers()["location"].to_str().expect("text").to_owned();
+        let record = serde_json::from_str(&answer.text().await.expect("a body")).expect("json");
+        (location, record)
+    }
+
     /// Runs a command beside the hub; gives its exit code and what it printed to stdout and stderr.
     async fn command(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = self.world.command();
@@ -101,10 +116,11 @@ impl Stage {
 #[actix_rt::test]
 async fn a_replay_is_carried_on_when_the_hub_was_killed() {
     let mut stage = with_dead_letters().await;
-    let replay = post(&stage.client, PATH, &json!({ "status": "dead", "rate": "40 per 1s" }), 202).await;
+    let (location, replay) = stage.start(&json!({ "status": "dead", "rate": "40 per 1s" })).await;
     assert_eq!((&replay["state"], &replay["matched"]), (&json!("running"), &json!(N)));
     assert_eq!(replay["rate"], "40 per 1s");
     let path = format!("/api/deliveries/replays/{}/", replay["id"].as_str().expect("an id"));
+    assert_eq!(location, format!("{}{path}", stage.hub.base));
     when(&stage.client, &path, |replay| replay["done"].as_u64() > Some(0)).await;
 
     stage.hub.kill();
