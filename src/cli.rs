@@ -23,6 +23,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use casewire_actors::domain::replay::ReplayRate;
 use casewire_actors::domain::secret::Secret;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -244,14 +245,28 @@ pub enum Deliveries {
         listing: Listing,
     },
     /// Try dead deliveries again, by id or all in a state
+    ///
+    /// More than 100 are tried again little by little. The command shows how far that came until it is done;
+    /// with --detach, or when the command is ended, a running hub goes on with it.
     Replay(Replay),
+    /// List the replays of many, newest first
+    Replays {
+        /// How to print the list.
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Stop a replay of many; what it has queued again stays queued
+    CancelReplay {
+        /// The id of the replay, as deliveries replays shows it
+        id: Uuid,
+    },
 }
 
 /// `casewire deliveries replay`
 #[derive(Args, Debug)]
 pub struct Replay {
     /// The ids of the deliveries
-    #[arg(value_name = "ID", required_unless_present = "status", conflicts_with_all = ["status", "since"])]
+    #[arg(value_name = "ID", required_unless_present = "status", conflicts_with_all = ["status", "since", "until", "instance", "rate", "detach"])]
     pub ids: Vec<Uuid>,
     /// All in this state
     #[arg(long, value_enum)]
@@ -259,6 +274,18 @@ pub struct Replay {
     /// Only those made since: 2026-08-01T12:00:00Z, "2026-08-01 12:00" or 2026-08-01 (UTC)
     #[arg(long, value_name = "TIME", requires = "status", value_parser = parse_time)]
     pub since: Option<DateTime<Utc>>,
+    /// Only those made before then
+    #[arg(long, value_name = "TIME", requires = "status", value_parser = parse_time)]
+    pub until: Option<DateTime<Utc>>,
+    /// Only those of this instance: its id or its URL
+    #[arg(long, requires = "status")]
+    pub instance: Option<String>,
+    /// How fast, when there are more than 100, such as "50 per 1s"
+    #[arg(long, requires = "status", default_value_t = ReplayRate::default())]
+    pub rate: ReplayRate,
+    /// Do not wait until all are tried again
+    #[arg(long, requires = "status")]
+    pub detach: bool,
     /// Only tell what would be tried again
     #[arg(long)]
     pub dry_run: bool,
@@ -387,7 +414,11 @@ mod tests {
     const ID: &str = "018f6c7e-0000-7000-8000-000000000000";
 
     fn taken(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(line.split(' ').map(|word| if word == "ID" { ID } else { word }))
+        Cli::try_parse_from(line.split(' ').map(|word| match word {
+            "ID" => ID,
+            "5per1s" => "5 per 1s",
+            word => word,
+        }))
     }
 
     #[test]
@@ -423,6 +454,9 @@ mod tests {
             "casewire deliveries replay --status dead --since 2026-08-01 --dry-run",
             "casewire database copy --to postgres://casewire@db.example/casewire",
             "casewire database copy --to anything --output json",
+            "casewire deliveries replay --status dead --until 2026-08-02 --instance ID --rate 5per1s --detach",
+            "casewire deliveries replays --output json",
+            "casewire deliveries cancel-replay ID",
             "casewire doctor",
             "casewire sandbox --x-listen 127.0.0.1:0 --servicenow-listen 127.0.0.1:0",
             "casewire openapi",
@@ -448,6 +482,9 @@ mod tests {
             "casewire deliveries replay --since 2026-08-01",
             "casewire database",
             "casewire database copy",
+            "casewire deliveries replay ID --detach",
+            "casewire deliveries replay --status dead --rate fast",
+            "casewire deliveries cancel-replay",
         ] {
             assert_eq!(taken(line).unwrap_err().exit_code(), 2, "{line}");
         }

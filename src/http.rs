@@ -20,6 +20,7 @@ pub(crate) mod ops;
 mod options;
 pub(crate) mod problem;
 mod records;
+mod replays;
 mod reply;
 mod request;
 pub(crate) mod time;
@@ -204,11 +205,29 @@ static ROUTES: &[Resource] = &[
         methods: &[(Verb::Get, user!(deliveries::list))],
         metadata: Metadata::Plain,
     },
-    // Before the single delivery, whose path it would match.
+    // These stand before the single delivery, whose path they would match.
     Resource {
         path: "/api/deliveries/replay/",
         name: "Delivery Replay",
-        methods: &[(Verb::Post, user!(deliveries::replay_all))],
+        methods: &[(Verb::Post, user!(replays::start))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/deliveries/replays/",
+        name: "Replay List",
+        methods: &[(Verb::Get, user!(replays::list))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/deliveries/replays/{id}/",
+        name: "Replay Instance",
+        methods: &[(Verb::Get, user!(replays::show))],
+        metadata: Metadata::Plain,
+    },
+    Resource {
+        path: "/api/deliveries/replays/{id}/cancel/",
+        name: "Replay Cancel",
+        methods: &[(Verb::Post, user!(replays::cancel))],
         metadata: Metadata::Plain,
     },
     Resource {

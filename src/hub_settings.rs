@@ -78,6 +78,7 @@ fn traffic_settings(settings: &Settings) -> Result<TrafficSettings, Unusable> {
             jitter: delivery.backoff.jitter,
         },
         retention: settings.retention.payloads,
+        attempts_retention: settings.retention.attempts,
         queue_limit: i64::from(delivery.queue_limit.get()),
     })
 }

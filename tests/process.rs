@@ -5,4 +5,5 @@ mod copy;
 mod hub;
 mod malformed;
 mod operators;
+mod replays;
 mod samples;

@@ -7,6 +7,7 @@ pub mod fields;
 pub mod instance;
 pub mod password;
 pub mod record;
+pub mod replay;
 pub mod requester;
 pub mod sealing;
 pub mod secret;

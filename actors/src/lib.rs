@@ -27,6 +27,7 @@ pub mod office;
 pub mod outbox;
 pub mod pulse;
 pub mod records;
+mod replayer;
 pub mod routes;
 pub mod servicenow;
 mod shared;

@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use crate::accounts::Accounts;
+use crate::directory::OnChanged;
 use crate::hub::{HubSettings, Migrate, StartError, open};
 use crate::kernel::{Mailbox, Sources};
 use crate::records::{Archive, Records, start_records};
+use crate::replayer::{Carrier, Replayer, start_replayer};
 use crate::shared::Shared;
 use crate::store::Db;
 use crate::token_store::{Company, Tokens};
@@ -21,7 +23,13 @@ pub struct Office {
     accounts: Mailbox<Accounts>,
     records: Mailbox<Records>,
     webhooks: Webhooks,
+    retry_for_ms: i64,
 }
+
+/// Carries bulk replays on for as long as it is held, beside a running hub or without one.
+pub struct Replaying(
+    #[expect(dead_code, reason = "the actor runs while its mailbox is held")] Mailbox<Replayer>,
+);
 
 impl Office {
     /// Opens the store, brings an embedded one up to date, and starts what commands need.
@@ -32,10 +40,11 @@ impl Office {
         let accounts = Accounts::start(&shared, &tokens, settings.login_attempts);
         let retry_for_ms = i64::try_from(settings.traffic.retry_for.as_millis()).unwrap_or(i64::MAX);
         // A running hub sees by itself, within a second, what a command put back.
-        let archive = Archive { shared: shared.clone(), retry_for_ms, on_changed: Arc::new(|_| ()) };
+        let on_changed: OnChanged = Arc::new(|_| ());
+        let archive = Archive { shared: shared.clone(), retry_for_ms, on_changed, replayer: None };
         let records = start_records(archive);
         let webhooks = Webhooks::new(&shared, &settings.traffic)?;
-        Ok(Self { shared, tokens, accounts, records, webhooks })
+        Ok(Self { shared, tokens, accounts, records, webhooks, retry_for_ms })
     }
 
     /// Users.
@@ -51,6 +60,16 @@ impl Office {
     /// Records of deliveries.
     pub fn records(&self) -> &Mailbox<Records> {
         &self.records
+    }
+
+    /// Carries bulk replays on until what it gives is dropped.
+    pub fn carry_replays_on(&self) -> Replaying {
+        Replaying(start_replayer(Carrier {
+            shared: self.shared.clone(),
+            retry_for_ms: self.retry_for_ms,
+            on_changed: Arc::new(|_| ()),
+            may_run: Arc::new(|| true),
+        }))
     }
 
     /// The webhook at X, and the subscriptions of the accounts.

@@ -15,12 +15,13 @@ use crate::writer::Flush;
 /// How long a check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Kinds of actors, so that every series exists from the start.
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 16] = [
     "writer",
     "token_store",
     "accounts",
     "directory",
     "records",
+    "replayer",
     "intake",
     "outbox",
     "sweeper",

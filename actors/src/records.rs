@@ -4,15 +4,18 @@
 //! journal kept, so what may have been done is looked up before it is repeated. What was delivered, or
 //! still waits, is never put back: the change itself takes rows only while they are dead.
 
-use std::time::Duration;
+mod replays;
 
 use actix::prelude::*;
-use tokio::time::Instant;
 
+pub use self::replays::{
+    BulkReplayed, CancelReplay, GetReplay, ListReplays, ReplayList, ReplayRecords, Replayed,
+};
 use crate::directory::{ChangeKind, OnChanged, Target, TargetChange};
-use crate::domain::record::{Attempt, BulkReplay, Record, RecordPage};
+use crate::domain::record::{Attempt, Record, RecordPage};
 use crate::domain::requester::Requester;
 use crate::kernel::{AskError, Mailbox, start};
+use crate::replayer::Replayer;
 use crate::shared::Shared;
 use crate::store::records::{self, Revive, Revived};
 use crate::store::routing::is_unrouted;
@@ -21,10 +24,6 @@ use crate::writer::Apply;
 
 /// How many questions may wait.
 const CAPACITY: usize = 1024;
-/// How many dead letters one commit puts back, so that none waits long behind it.
-const REPLAY_SIZE: i64 = 500;
-/// How long one bulk replay works: below an ask's deadline. What is left, the next one takes.
-const REPLAY_WITHIN: Duration = Duration::from_secs(3);
 
 /// Lists records, the newest first.
 #[derive(Debug, Message)]
@@ -56,16 +55,6 @@ pub struct ReplayRecord {
     pub id: String,
 }
 
-/// Puts all dead letters back that a filter leaves.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Replayed, RecordsError>")]
-pub struct ReplayRecords {
-    /// Whose, or all; the caller sees to it that the requester may.
-    pub user_id: Option<String>,
-    /// Which, and whether they are only counted.
-    pub replay: BulkReplay,
-}
-
 /// A page of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordList {
@@ -85,16 +74,6 @@ pub struct FindInstances {
     pub instance_url: String,
 }
 
-/// What a bulk replay did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Replayed {
-    /// Dead letters that the filter left.
-    pub n_matched: i64,
-    /// Those that were put back. Fewer, when texts were erased, when others were faster, or when the
-    /// time of one call was over.
-    pub n_replayed: i64,
-}
-
 /// Why the records did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordsError {
@@ -107,6 +86,15 @@ pub enum RecordsError {
     /// Retention erased its text.
     #[error("the text of this delivery was erased after its retention time; it cannot be replayed")]
     Erased,
+    /// There is no such bulk replay, or it is another owner's.
+    #[error("there is no such replay")]
+    NoSuchReplay,
+    /// It has come to its end, and cannot be cancelled any more.
+    #[error("this replay is done; it cannot be cancelled any more")]
+    ReplayDone,
+    /// As many run already as one user may have.
+    #[error("too many replays are running; wait until one of them is done, or cancel one")]
+    TooManyReplays,
     /// The store cannot be reached; try again later.
     #[error("the store is not available: {0}")]
     Unavailable(String),
@@ -137,6 +125,8 @@ pub(crate) struct Archive {
     /// `delivery.retry_for`: how long a replayed delivery may fail.
     pub(crate) retry_for_ms: i64,
     pub(crate) on_changed: OnChanged,
+    /// Who carries bulk replays on, if it is this process.
+    pub(crate) replayer: Option<Mailbox<Replayer>>,
 }
 
 /// The actor.
@@ -186,45 +176,25 @@ impl Archive {
         Err(if is_erased { RecordsError::Erased } else { RecordsError::NotDead(stored.status) })
     }
 
-    /// Puts many dead letters back, of a user or of all, the oldest first.
-    pub(crate) async fn replay_all(
-        &self,
-        user_id: Option<&str>,
-        replay: &BulkReplay,
-    ) -> Result<Replayed, RecordsError> {
-        let begun = Instant::now();
-        let db = &self.shared.db;
-        let n_matched = records::count_dead(db, user_id, &replay.filter).await?;
-        let mut replayed = Replayed { n_matched, n_replayed: 0 };
-        if replay.is_dry_run {
-            return Ok(replayed);
-        }
-        // Once past one, it is not taken again, also when it dies anew meanwhile.
-        let mut after = String::new();
-        while begun.elapsed() < REPLAY_WITHIN {
-            let ids = records::dead(db, user_id, &replay.filter, &after, REPLAY_SIZE).await?;
-            let Some(last) = ids.last() else { break };
-            after.clone_from(last);
-            let revived = self.revive(ids).await?;
-            replayed.n_replayed += i64::try_from(revived.n).unwrap_or(i64::MAX);
-        }
-        Ok(replayed)
-    }
-
     async fn revive(&self, ids: Vec<String>) -> Result<Revived, RecordsError> {
         let now_ms = self.shared.sources.now_ms();
         let change = Revive { ids, now_ms, deadline_ms: now_ms.saturating_add(self.retry_for_ms) };
         let revived = self.shared.writer.ask(Apply(change)).await??;
-        for (direction, target_id) in &revived.targets {
-            let target = match direction.as_str() {
-                // Its account feeds no instance: nobody works on it.
-                "to_servicenow" if is_unrouted(target_id) => continue,
-                "to_servicenow" => Target::Instance(target_id.clone()),
-                _ => Target::Account(target_id.clone()),
-            };
-            (self.on_changed)(TargetChange { target, kind: ChangeKind::Work });
-        }
+        tell(&self.on_changed, &revived);
         Ok(revived)
+    }
+}
+
+/// Says whose actors have work after a replay.
+pub(crate) fn tell(on_changed: &OnChanged, revived: &Revived) {
+    for (direction, target_id) in &revived.targets {
+        let target = match direction.as_str() {
+            // Its account feeds no instance: nobody works on it.
+            "to_servicenow" if is_unrouted(target_id) => continue,
+            "to_servicenow" => Target::Instance(target_id.clone()),
+            _ => Target::Account(target_id.clone()),
+        };
+        on_changed(TargetChange { target, kind: ChangeKind::Work });
     }
 }
 
@@ -278,15 +248,6 @@ impl Handler<ReplayRecord> for Records {
             let replayed = records::by_id(&archive.shared.db, &message.id).await?;
             replayed.map(|(_, record)| record).ok_or(RecordsError::NotFound)
         })
-    }
-}
-
-impl Handler<ReplayRecords> for Records {
-    type Result = ResponseFuture<Result<Replayed, RecordsError>>;
-
-    fn handle(&mut self, message: ReplayRecords, _: &mut Context<Self>) -> Self::Result {
-        let archive = self.0.clone();
-        Box::pin(async move { archive.replay_all(message.user_id.as_deref(), &message.replay).await })
     }
 }
 

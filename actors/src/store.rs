@@ -27,6 +27,7 @@ pub(crate) mod instances;
 pub(crate) mod lanes;
 pub(crate) mod marks;
 pub(crate) mod records;
+pub(crate) mod replays;
 pub(crate) mod retention;
 pub(crate) mod routing;
 pub(crate) mod shards;

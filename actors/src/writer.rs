@@ -41,7 +41,7 @@ impl WriteError {
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Store(error) => matches!(error, StoreError::Unavailable(_)),
+            Self::Store(error) => matches!(error, StoreError::Unavailable(_) | StoreError::Contended),
             Self::Ask(_) => true,
         }
     }

@@ -2,15 +2,17 @@
 //!
 //! Works on the store beside a running hub, which sees within a second what was put back.
 
+mod replays;
+
 use std::io::{self, Write as _};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use casewire_actors::domain::record::{
-    BulkReplay, DeliveryStatus as Status, MAX_LIMIT, Record, RecordFilter, RecordPage,
+    DeliveryStatus as Status, MAX_LIMIT, Record, RecordFilter, RecordPage,
 };
 use casewire_actors::domain::requester::Requester;
 use casewire_actors::office::Office;
-use casewire_actors::records::{FindInstances, GetRecord, ListRecords, ReplayRecord, ReplayRecords};
+use casewire_actors::records::{FindInstances, GetRecord, ListRecords, ReplayRecord};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -28,8 +30,10 @@ pub(super) async fn run(settings: &Settings, command: Deliveries) -> Result<()> 
     let done = match command {
         Deliveries::List { status, instance, listing } => list(&office, status, instance, listing).await,
         Deliveries::Show { id, listing } => show(&office, id, listing).await,
-        Deliveries::Replay(replay) if replay.ids.is_empty() => replay_all(&office, &replay).await,
+        Deliveries::Replay(replay) if replay.ids.is_empty() => replays::start(&office, &replay).await,
         Deliveries::Replay(replay) => replay_each(&office, &replay).await,
+        Deliveries::Replays { listing } => replays::list(&office, listing).await,
+        Deliveries::CancelReplay { id } => replays::cancel(&office, id).await,
     };
     office.close().await;
     done
@@ -147,35 +151,4 @@ async fn would_replay(office: &Office, id: &str) -> Result<Told> {
         "dead" => Ok("would be queued again".to_owned()),
         _ => Err(casewire_actors::records::RecordsError::NotDead(record.status)),
     }))
-}
-
-/// Replays all dead letters, one bounded ask after the other.
-async fn replay_all(office: &Office, replay: &Replay) -> Result<()> {
-    if replay.status != Some(DeliveryStatus::Dead) {
-        bail!("only dead letters can be replayed: use --status dead");
-    }
-    let filter = RecordFilter {
-        status: Some(Status::Dead),
-        since_ms: replay.since.map(|since| since.timestamp_millis()),
-        ..RecordFilter::default()
-    };
-    let bulk = BulkReplay { filter, is_dry_run: replay.dry_run };
-    let ask = async || {
-        let message = ReplayRecords { user_id: None, replay: bulk.clone() };
-        office.records().ask(message).await?.context("the dead letters could not be replayed")
-    };
-    let first = ask().await?;
-    if replay.dry_run {
-        println!("{} dead letters would be queued again", first.n_matched);
-        return Ok(());
-    }
-    let mut n_replayed = first.n_replayed;
-    // Each ask takes as many as its time allows; those left in the end cannot be replayed.
-    let mut last = first;
-    while last.n_replayed > 0 && n_replayed < first.n_matched {
-        last = ask().await?;
-        n_replayed += last.n_replayed;
-    }
-    println!("{n_replayed} of {} dead letters are queued again", first.n_matched);
-    Ok(())
 }

@@ -1,14 +1,13 @@
-//! `/api/deliveries/`: what became of what was accepted, and the replay of dead letters.
+//! `/api/deliveries/`: what became of what was accepted, and the replay of one dead letter.
 
 use actix_web::HttpResponse;
-use casewire_actors::domain::record::{BulkReplay, Record, RecordPage};
-use casewire_actors::records::{GetRecord, ListRecords, RecordsError, ReplayRecord, ReplayRecords};
-use serde_json::json;
+use casewire_actors::domain::record::{Record, RecordPage};
+use casewire_actors::records::{GetRecord, ListRecords, RecordsError, ReplayRecord};
 
 use super::auth::Caller;
 use super::page;
 use super::problem::Problem;
-use super::records::{fields_of, id_of, internal, listed_user, requester, unavailable};
+use super::records::{id_of, internal, listed_user, requester, unavailable};
 use super::reply;
 use super::request::Request;
 
@@ -44,16 +43,8 @@ pub(crate) async fn replay(request: Request, caller: Caller) -> Result<HttpRespo
     Ok(reply::ok(&record.to_json()))
 }
 
-/// `POST …/replay/`: puts all dead letters back that a filter leaves.
-pub(crate) async fn replay_all(mut request: Request, caller: Caller) -> Result<HttpResponse, Problem> {
-    let user_id = listed_user(&request, &caller)?;
-    let replay = BulkReplay::read(&fields_of(&mut request).await?)?;
-    let message = ReplayRecords { user_id: Some(user_id), replay };
-    let replayed = request.state().hub.records().ask(message).await?.map_err(refusal)?;
-    Ok(reply::ok(&json!({ "matched": replayed.n_matched, "replayed": replayed.n_replayed })))
-}
-
-fn refusal(error: RecordsError) -> Problem {
+/// What the records refused.
+pub(super) fn refusal(error: RecordsError) -> Problem {
     match error {
         RecordsError::NotFound => Problem::NoSuch("Delivery"),
         RecordsError::NotDead(status) => {
@@ -62,6 +53,13 @@ fn refusal(error: RecordsError) -> Problem {
         RecordsError::Erased => Problem::Conflict(
             "The text of this delivery was erased after its retention time; it cannot be replayed."
                 .to_owned(),
+        ),
+        RecordsError::NoSuchReplay => Problem::NoSuch("Replay"),
+        RecordsError::ReplayDone => {
+            Problem::Conflict("This replay is done; it cannot be cancelled any more.".to_owned())
+        }
+        RecordsError::TooManyReplays => Problem::Conflict(
+            "Too many replays are running; wait until one of them is done, or cancel one.".to_owned(),
         ),
         RecordsError::Unavailable(error) => unavailable(&error),
         RecordsError::Internal(error) => internal(&error),

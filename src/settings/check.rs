@@ -122,6 +122,7 @@ impl Settings {
             ("servicenow.connect_timeout", Some(self.servicenow.connect_timeout)),
             ("delivery.retry_for", Some(self.delivery.retry_for)),
             ("retention.payloads", Some(self.retention.payloads)),
+            ("retention.attempts", Some(self.retention.attempts)),
         ];
         for (key, duration) in not_zero {
             if duration.is_some_and(|duration| duration.is_zero()) {

@@ -61,7 +61,7 @@ impl Settings {
         ]
     }
 
-    fn describe_delivery(&self) -> [(&'static str, String); 19] {
+    fn describe_delivery(&self) -> [(&'static str, String); 20] {
         let Self { twitter, servicenow, delivery, .. } = self;
         let backoff = &delivery.backoff;
         let pauses = format!(
@@ -94,6 +94,7 @@ impl Settings {
             ("delivery.queue_limit", delivery.queue_limit.to_string()),
             ("events.wait", format_duration(self.events.wait)),
             ("retention.payloads", format_duration(self.retention.payloads)),
+            ("retention.attempts", format_duration(self.retention.attempts)),
             ("log.format", format.to_owned()),
             ("log.level", self.log.level.clone()),
         ]

@@ -89,6 +89,7 @@ pub(super) const KEYS: &[Key] = &[
     key("delivery.queue_limit", Form::Scalar, "a whole number of at least 1"),
     key("events.wait", Form::Text, "a number with a unit of at most 30s, such as 1s or 250ms"),
     key("retention.payloads", Form::Text, DURATION),
+    key("retention.attempts", Form::Text, DURATION),
     key("log.format", Form::Text, "auto, text or json"),
     key(
         "log.level",

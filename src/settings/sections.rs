@@ -266,11 +266,14 @@ pub struct Retention {
     /// When bodies and texts are erased; the record stays.
     #[serde(deserialize_with = "values::duration")]
     pub payloads: Duration,
+    /// When the attempts of what has ended are deleted; the record stays.
+    #[serde(deserialize_with = "values::duration")]
+    pub attempts: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { payloads: 30 * DAY }
+        Self { payloads: 30 * DAY, attempts: 90 * DAY }
     }
 }
 

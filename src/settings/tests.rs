@@ -139,6 +139,7 @@ fn every_key_is_overridden_by_the_environment() {
         ("delivery.queue_limit", "7", "7"),
         ("events.wait", "0s", "0s"),
         ("retention.payloads", "1d", "1d"),
+        ("retention.attempts", "2d", "2d"),
         ("log.format", "json", "json"),
         ("log.level", "warn,casewire=debug", "warn,casewire=debug"),
     ];

@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 
 /// The account that the tests link.
 pub(crate) const ACCOUNT_ID: &str = "990001234567890177";
-const ADMIN: &str = "admin@example.com";
-const PASSWORD: &str = "a-long-password";
+pub(crate) const ADMIN: &str = "admin@example.com";
+pub(crate) const PASSWORD: &str = "a-long-password";
 
 /// A folder with settings and a database, and what runs in it.
 pub(crate) struct World {
     folder: tempfile::TempDir,
     pub(crate) x: XSandbox,
+    log_level: &'static str,
 }
 
 /// A running hub. Killed when dropped.
@@ -46,7 +47,7 @@ impl World {
         let settings = format!(
             "server: {{listen: '127.0.0.1:0', port_file: {port}}}\n\
              database: {{url: 'sqlite://{database}'}}\n\
-             log: {{format: text, level: warn}}\n\
+             log: {{format: text}}\n\
              twitter: {{api_url: '{x}', consumer_key: '{key}', consumer_secret: '{secret}'}}\n\
              {more_settings}",
             port = folder.path().join("port").display(),
@@ -56,7 +57,12 @@ impl World {
             secret = consumer_secret,
         );
         std::fs::write(folder.path().join("settings.yaml"), settings).expect("a settings file");
-        Self { folder, x }
+        Self { folder, x, log_level: "warn" }
+    }
+
+    /// The same, for a test that has many deliveries fail on purpose.
+    pub(crate) fn quiet(self) -> Self {
+        Self { log_level: "error", ..self }
     }
 
     /// The same world for commands, without one key of the X app.
@@ -69,6 +75,7 @@ impl World {
         std::fs::write(&without, format!("{before}{after}")).expect("a settings file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_casewire"));
         command.arg("--config").arg(without).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env("CASEWIRE_LOG__LEVEL", self.log_level);
         command
     }
 
@@ -76,6 +83,7 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_casewire"));
         command.arg("--config").arg(self.folder.path().join("settings.yaml"));
         command.current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env("CASEWIRE_LOG__LEVEL", self.log_level);
         command
     }
 

@@ -51,10 +51,10 @@ async fn a_dead_letter_is_told_and_replayed() {
     assert!(shown["attempts"].as_array().unwrap().len() > n_attempts, "the history is kept: {shown}");
 
     let dry = bench.post(&format!("{PATH}replay/"), &bench.alice, &json!({ "dry_run": true })).await;
-    assert_eq!(dry.expect(200), json!({ "matched": 1, "replayed": 0 }));
+    assert_eq!(dry.expect(200), json!({ "matched": 1, "replayed": 0, "skipped": 0 }));
     let body = json!({ "status": "dead", "instance": instance });
     let bulk = bench.post(&format!("{PATH}replay/"), &bench.alice, &body).await;
-    assert_eq!(bulk.expect(200), json!({ "matched": 1, "replayed": 1 }));
+    assert_eq!(bulk.expect(200), json!({ "matched": 1, "replayed": 1, "skipped": 0 }));
     bench.delivery_in(&bench.alice, "dead").await;
     bench.stop().await;
 }
@@ -72,10 +72,17 @@ async fn what_is_not_dead_is_not_replayed() {
         json!({ "stauts": "dead" }),
         json!({ "dry_run": "perhaps" }),
         json!({ "since": "yesterday" }),
+        json!({ "rate": "2000 per 1s" }),
         json!([]),
     ] {
         bench.post(&format!("{PATH}replay/"), &bench.alice, &body).await.expect(400);
     }
+    let replays = format!("{PATH}replays/");
+    assert_eq!(bench.get(&replays, &bench.alice).await.expect(200), json!([]));
+    bench.get(&format!("{replays}?user={}", bench.alice_id), &bench.bob).await.expect(403);
+    let absent = format!("{replays}0190c0de-0000-7000-8000-000000000001/");
+    bench.get(&absent, &bench.alice).await.expect(404);
+    bench.post(&format!("{absent}cancel/"), &bench.alice, &json!({})).await.expect(404);
     bench.stop().await;
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::fields::{FieldErrors, Fields, Writing, not_a_choice};
+use super::replay::ReplayRate;
 use super::time::{format_time, parse_time};
 pub use crate::store::deliveries::Direction;
 
@@ -83,16 +84,21 @@ pub struct BulkReplay {
     pub filter: RecordFilter,
     /// Only count them.
     pub is_dry_run: bool,
+    /// How fast, when they are many.
+    pub rate: ReplayRate,
 }
 
-fn direction_of(name: &str) -> Option<Direction> {
-    [Direction::ToServicenow, Direction::ToX].into_iter().find(|direction| direction.as_str() == name)
+impl Direction {
+    /// The direction of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::ToServicenow, Self::ToX].into_iter().find(|direction| direction.as_str() == name)
+    }
 }
 
 fn read_filter(fields: &mut Fields<'_>) -> RecordFilter {
     RecordFilter {
         status: fields.choice("status", DeliveryStatus::parse),
-        direction: fields.choice("direction", direction_of),
+        direction: fields.choice("direction", Direction::parse),
         instance_id: read_uuid(fields, "instance"),
         since_ms: fields.parsed("since", parse_time),
         until_ms: fields.parsed("until", parse_time),
@@ -127,12 +133,13 @@ impl BulkReplay {
     /// Reads the body of a replay. An unknown field is refused, unlike elsewhere: a filter with a slip
     /// in its name would replay everything.
     pub fn read(body: &Map<String, Value>) -> Result<Self, FieldErrors> {
-        const KNOWN: &[&str] = &["status", "direction", "instance", "since", "until", "dry_run"];
+        const KNOWN: &[&str] = &["status", "direction", "instance", "since", "until", "dry_run", "rate"];
         let given = body.iter().filter(|(_, value)| !value.is_null() && value.as_str() != Some(""));
         let given: Map<String, Value> = given.map(|(key, value)| (key.clone(), value.clone())).collect();
         let mut fields = Fields::new(&given, Writing::Patch);
         let mut filter = read_filter(&mut fields);
         let is_dry_run = fields.boolean("dry_run").unwrap_or(false);
+        let rate = fields.parsed("rate", str::parse).unwrap_or_default();
         if filter.status.is_some_and(|status| status != DeliveryStatus::Dead) {
             fields.refuse("status", "Only dead letters can be replayed: use \"dead\".");
         }
@@ -141,7 +148,7 @@ impl BulkReplay {
             let shown: String = key.chars().take(100).collect();
             fields.refuse(&shown, not_a_choice(&shown));
         }
-        fields.into_errors().unless_any(Self { filter, is_dry_run })
+        fields.into_errors().unless_any(Self { filter, is_dry_run, rate })
     }
 }
 
@@ -291,11 +298,15 @@ mod tests {
         let dry =
             read(&json!({ "status": "dead", "dry_run": "true", "instance": null, "since": "" })).unwrap();
         assert!(dry.is_dry_run);
+        assert_eq!(dry.rate, ReplayRate::default());
+        assert_eq!(read(&json!({ "rate": "5 per 1s" })).unwrap().rate.to_string(), "5 per 1s");
         for wrong in [
             json!({ "status": "queued" }),
             json!({ "dry_run": "perhaps" }),
             json!({ "instance": "x" }),
             json!({ "until": 7 }),
+            json!({ "rate": "fast" }),
+            json!({ "rate": "5000 per 1s" }),
             json!({ "stauts": "dead" }),
         ] {
             assert!(read(&wrong).is_err(), "{wrong}");

@@ -19,11 +19,12 @@ use crate::domain::instance::{AuthKind, Instance, InstanceDefaults};
 use crate::domain::sealing::Sealer;
 use crate::domain::secret::Secret;
 use crate::intake::Intake;
-use crate::janitor::Janitor;
+use crate::janitor::{Janitor, Keep};
 use crate::kernel::{Mailbox, start};
 use crate::net::{self, Reach};
 use crate::outbox::Outbox;
 use crate::records::{Archive, Records, start_records};
+use crate::replayer::{Carrier, start_replayer};
 use crate::routes::Routes;
 use crate::servicenow::Credentials;
 use crate::servicenow::client::{NowMs, ServiceNow};
@@ -77,6 +78,8 @@ pub struct TrafficSettings {
     pub backoff: Backoff,
     /// `retention.payloads`: how long texts are kept after they were accepted.
     pub retention: Duration,
+    /// `retention.attempts`: how long the attempts of a delivery that has ended are kept after the last one.
+    pub attempts_retention: Duration,
     /// `delivery.queue_limit`: answers of one user that may wait.
     pub queue_limit: i64,
 }
@@ -120,7 +123,16 @@ impl Traffic {
             on_marked: recheck(shared, &fleet),
         })
         .await?;
-        let records = start_records(Archive { shared: shared.clone(), retry_for_ms, on_changed });
+        let leases = shared.leases.clone();
+        let replayer = start_replayer(Carrier {
+            shared: shared.clone(),
+            retry_for_ms,
+            on_changed: Arc::clone(&on_changed),
+            // Of several replicas one does it: whoever holds the shard of this name.
+            may_run: Arc::new(move || leases.lease_of("replayer").is_some()),
+        });
+        let replayer = Some(replayer);
+        let records = start_records(Archive { shared: shared.clone(), retry_for_ms, on_changed, replayer });
         let webhook = Arc::new(WebhookKey {
             secret: settings.consumer_secret.clone(),
             verifies_signatures: settings.verifies_signatures,
@@ -140,9 +152,9 @@ impl Traffic {
         let swept = fleet.clone();
         let terms = Shared::front_terms("sweeper", 8);
         let sweeper = start(&shared.front, &shared.registry, terms, move |_| Sweeper::new(swept));
-        let (kept, keep_ms) = (shared.clone(), millis(settings.retention));
+        let (kept, keep) = (shared.clone(), Keep::of(&settings));
         let terms = Shared::front_terms("janitor", 8);
-        let janitor = start(&shared.front, &shared.registry, terms, move |_| Janitor::new(kept, keep_ms));
+        let janitor = start(&shared.front, &shared.registry, terms, move |_| Janitor::new(kept, keep));
         let (watch, sight) = watch_webhook(shared, &settings)?;
         Ok(Self {
             fleet,
@@ -325,6 +337,12 @@ pub(crate) fn x_app(settings: &TrafficSettings) -> XApp {
         consumer_secret: settings.consumer_secret.clone().unwrap_or_default(),
         bearer_token: settings.bearer_token.clone(),
         timeout: settings.x_timeout,
+    }
+}
+
+impl Keep {
+    fn of(settings: &TrafficSettings) -> Self {
+        Self { texts_ms: millis(settings.retention), attempts_ms: millis(settings.attempts_retention) }
     }
 }
 

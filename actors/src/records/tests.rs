@@ -1,7 +1,8 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::domain::record::RecordFilter;
+use crate::domain::record::{BulkReplay, RecordFilter};
+use crate::domain::replay::{AT_ONCE, Replay, ReplayRate, ReplayState};
 use crate::kernel::panic_matrix::{PANICS, panics_when_told};
 use crate::shared::shared_for_tests;
 use crate::store::Db;
@@ -35,6 +36,7 @@ async fn bench() -> Bench {
         shared,
         retry_for_ms: 1000,
         on_changed: Arc::new(move |change| seen.lock().unwrap().push(change)),
+        replayer: None,
     };
     Bench { records: start_records(archive.clone()), archive, told, _folder: folder }
 }
@@ -85,9 +87,28 @@ impl Bench {
         self.records.ask(ReplayRecord { requester, id: id.to_owned() }).await.unwrap()
     }
 
-    async fn replay_all(&self, is_dry_run: bool) -> Replayed {
-        let replay = BulkReplay { filter: RecordFilter::default(), is_dry_run };
+    async fn start(&self, is_dry_run: bool) -> BulkReplayed {
+        let filter = RecordFilter::default();
+        let replay = BulkReplay { filter, is_dry_run, rate: ReplayRate::default() };
         self.records.ask(ReplayRecords { user_id: Some("u1".to_owned()), replay }).await.unwrap().unwrap()
+    }
+
+    async fn replay_all(&self, is_dry_run: bool) -> Replayed {
+        match self.start(is_dry_run).await {
+            BulkReplayed::Done(replayed) => replayed,
+            BulkReplayed::Started(replay) => panic!("not done: {replay:?}"),
+        }
+    }
+
+    async fn add_dead(&self, n: i64) {
+        let n = usize::try_from(n).unwrap();
+        futures_util::future::join_all((0..n).map(|n| self.add(n, Some("dead")))).await;
+    }
+
+    async fn erase(&self, id: &str) {
+        let Db::Sqlite(db) = &self.archive.shared.db else { unreachable!("tests of actors are embedded") };
+        let erase = sqlx::query("UPDATE deliveries SET payload = NULL WHERE id = $1").bind(id);
+        erase.execute(&db.writes).await.unwrap();
     }
 }
 
@@ -120,16 +141,44 @@ async fn what_is_not_dead_is_refused() {
 }
 
 #[actix_rt::test]
-async fn a_bulk_replay_takes_every_dead_letter_once() {
+async fn few_dead_letters_are_replayed_at_once_and_each_once() {
     let bench = bench().await;
-    let n = usize::try_from(REPLAY_SIZE).unwrap() + 3;
-    futures_util::future::join_all((0..n).map(|n| bench.add(n, Some("dead")))).await;
-    bench.add(n, Some("delivered")).await;
-    let n = i64::try_from(n).unwrap();
-    assert_eq!(bench.replay_all(true).await, Replayed { n_matched: n, n_replayed: 0 });
+    bench.add_dead(AT_ONCE).await;
+    bench.add(1000, Some("delivered")).await;
+    bench.erase("d0003").await;
+    let n = AT_ONCE;
+    assert_eq!(bench.replay_all(true).await, Replayed { n_matched: n, n_replayed: 0, n_skipped: 1 });
     let both = futures_util::future::join(bench.replay_all(false), bench.replay_all(false)).await;
-    assert_eq!(both.0.n_replayed + both.1.n_replayed, n);
-    assert_eq!(bench.replay_all(false).await, Replayed { n_matched: 0, n_replayed: 0 });
+    assert_eq!(both.0.n_replayed + both.1.n_replayed, n - 1);
+    assert_eq!(bench.replay_all(false).await, Replayed { n_matched: 1, n_replayed: 0, n_skipped: 1 });
+    assert_eq!(bench.replay("u1", "d0003").await, Err(RecordsError::Erased));
+}
+
+#[actix_rt::test]
+async fn many_dead_letters_become_a_replay_that_is_seen_and_cancelled_by_its_owner() {
+    let bench = bench().await;
+    bench.add_dead(AT_ONCE + 1).await;
+    let BulkReplayed::Started(replay) = bench.start(false).await else { panic!("it is over") };
+    assert_eq!((replay.state, replay.n_total, replay.n_done), (ReplayState::Running, AT_ONCE + 1, 0));
+    assert!(bench.told.lock().unwrap().is_empty(), "nothing is put back within the request");
+
+    let requester = |user: &str| Requester { user_id: user.to_owned(), is_admin: false };
+    let get = async |user: &str| -> Result<Replay, RecordsError> {
+        let message = GetReplay { requester: requester(user), id: replay.id.clone() };
+        bench.records.ask(message).await.unwrap()
+    };
+    let cancel = async |user: &str| -> Result<Replay, RecordsError> {
+        let message = CancelReplay { requester: requester(user), id: replay.id.clone() };
+        bench.records.ask(message).await.unwrap()
+    };
+    assert_eq!(get("u1").await.as_ref(), Ok(&replay));
+    assert_eq!(get("u2").await, Err(RecordsError::NoSuchReplay));
+    assert_eq!(cancel("u2").await, Err(RecordsError::NoSuchReplay));
+    let list = ListReplays { user_id: Some("u1".to_owned()), limit: 9, offset: 0 };
+    let listed = bench.records.ask(list).await.unwrap().unwrap();
+    assert_eq!((listed.replays.as_slice(), listed.n_total), (std::slice::from_ref(&replay), 1));
+    assert_eq!(cancel("u1").await.unwrap().state, ReplayState::Cancelled);
+    assert_eq!(cancel("u1").await.unwrap().state, ReplayState::Cancelled);
 }
 
 #[actix_rt::test]

@@ -22,11 +22,16 @@ statements! {
     OWNED = "SELECT id, direction, kind, status, attempts, next_attempt_at, error_class, error_detail, source_id, instance_id, account_id, customer_id, case_number, message_id, created_at, delivered_at FROM deliveries WHERE id = $1";
     OWNER = "SELECT user_id FROM deliveries WHERE id = $1";
     ATTEMPTS = "SELECT n, at, http_status, error_class, error_detail, duration_ms FROM attempts WHERE delivery_id = $1 ORDER BY n";
-    DEAD = "SELECT id FROM deliveries
-        WHERE status = 'dead' AND id > $1 AND (CAST($2 AS TEXT) IS NULL OR user_id = $2) AND (CAST($3 AS TEXT) IS NULL OR direction = $3) AND (CAST($4 AS TEXT) IS NULL OR instance_id = $4) AND created_at >= $5 AND created_at < $6
+    DEAD = "SELECT id, CAST(CASE WHEN payload IS NULL THEN 1 ELSE 0 END AS BIGINT) FROM deliveries
+        WHERE status = 'dead' AND user_id = $1 AND id > $2 AND (CAST($3 AS TEXT) IS NULL OR direction = $3) AND (CAST($4 AS TEXT) IS NULL OR instance_id = $4) AND created_at >= $5 AND created_at < $6
         ORDER BY id LIMIT CAST($7 AS BIGINT)";
-    COUNT_DEAD = "SELECT COUNT(*) FROM deliveries
-        WHERE status = 'dead' AND (CAST($1 AS TEXT) IS NULL OR user_id = $1) AND (CAST($2 AS TEXT) IS NULL OR direction = $2) AND (CAST($3 AS TEXT) IS NULL OR instance_id = $3) AND created_at >= $4 AND created_at < $5";
+    DEAD_OF_ALL = "SELECT id, CAST(CASE WHEN payload IS NULL THEN 1 ELSE 0 END AS BIGINT) FROM deliveries
+        WHERE status = 'dead' AND id > $1 AND (CAST($2 AS TEXT) IS NULL OR direction = $2) AND (CAST($3 AS TEXT) IS NULL OR instance_id = $3) AND created_at >= $4 AND created_at < $5
+        ORDER BY id LIMIT CAST($6 AS BIGINT)";
+    COUNT_DEAD = "SELECT COUNT(*), COUNT(CASE WHEN payload IS NULL THEN 1 END) FROM deliveries
+        WHERE status = 'dead' AND user_id = $1 AND (CAST($2 AS TEXT) IS NULL OR direction = $2) AND (CAST($3 AS TEXT) IS NULL OR instance_id = $3) AND created_at >= $4 AND created_at < $5";
+    COUNT_DEAD_OF_ALL = "SELECT COUNT(*), COUNT(CASE WHEN payload IS NULL THEN 1 END) FROM deliveries
+        WHERE status = 'dead' AND (CAST($1 AS TEXT) IS NULL OR direction = $1) AND (CAST($2 AS TEXT) IS NULL OR instance_id = $2) AND created_at >= $3 AND created_at < $4";
     // The journal and the time of its beginning stay: what may have been done is looked up before it is repeated.
     REVIVE = sqlite "UPDATE deliveries SET attempts = 0, next_attempt_at = $2, deadline_at = $3, error_class = NULL, error_detail = NULL, delivered_at = NULL,
         instance_id = CASE direction WHEN 'to_servicenow' THEN (SELECT a.instance_id FROM accounts a WHERE a.id = deliveries.account_id) ELSE instance_id END,
@@ -191,42 +196,62 @@ pub(crate) async fn attempts(db: &Db, id: &str) -> Result<Vec<Attempt>, StoreErr
     Ok(rows.into_iter().map(attempt).collect())
 }
 
-/// Ids of dead letters after a cursor, the oldest first. The filter's status does not matter.
+/// A dead letter, as a replay sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeadLetter {
+    pub(crate) id: String,
+    /// Its text was erased; it cannot be put back.
+    pub(crate) is_erased: bool,
+}
+
+/// Dead letters after a cursor, the oldest first. The filter's status does not matter.
 pub(crate) async fn dead(
     db: &Db,
     user_id: Option<&str>,
     filter: &RecordFilter,
     after: &str,
     limit: i64,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Vec<DeadLetter>, StoreError> {
     let bounds = Bounds::from(filter);
-    Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(DEAD))
-        .bind(after)
-        .bind(user_id)
-        .bind(bounds.direction)
-        .bind(bounds.instance_id)
-        .bind(bounds.since_ms)
-        .bind(bounds.until_ms)
-        .bind(limit)
-        .fetch_all(pool)
-        .await)?)
+    let rows: Vec<(String, i64)> = on_db!(db, |pool, sql| {
+        let query = match user_id {
+            Some(user_id) => sqlx::query_as(sql(DEAD)).bind(user_id),
+            None => sqlx::query_as(sql(DEAD_OF_ALL)),
+        };
+        query
+            .bind(after)
+            .bind(bounds.direction)
+            .bind(bounds.instance_id)
+            .bind(bounds.since_ms)
+            .bind(bounds.until_ms)
+            .bind(limit)
+            .fetch_all(pool)
+            .await
+    })?;
+    Ok(rows.into_iter().map(|(id, erased)| DeadLetter { id, is_erased: erased != 0 }).collect())
 }
 
-/// How many dead letters there are. The filter's status does not matter.
+/// How many dead letters there are, and of how many of them the text was erased. The filter's status does
+/// not matter.
 pub(crate) async fn count_dead(
     db: &Db,
     user_id: Option<&str>,
     filter: &RecordFilter,
-) -> Result<i64, StoreError> {
+) -> Result<(i64, i64), StoreError> {
     let bounds = Bounds::from(filter);
-    Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(COUNT_DEAD))
-        .bind(user_id)
-        .bind(bounds.direction)
-        .bind(bounds.instance_id)
-        .bind(bounds.since_ms)
-        .bind(bounds.until_ms)
-        .fetch_one(pool)
-        .await)?)
+    Ok(on_db!(db, |pool, sql| {
+        let query = match user_id {
+            Some(user_id) => sqlx::query_as(sql(COUNT_DEAD)).bind(user_id),
+            None => sqlx::query_as(sql(COUNT_DEAD_OF_ALL)),
+        };
+        query
+            .bind(bounds.direction)
+            .bind(bounds.instance_id)
+            .bind(bounds.since_ms)
+            .bind(bounds.until_ms)
+            .fetch_one(pool)
+            .await
+    })?)
 }
 
 /// Puts dead letters back into their lanes. Those that are not dead, or whose text was erased, stay.

@@ -12,6 +12,7 @@ mod app_budgets;
 mod copy;
 pub(crate) mod deliveries;
 mod records;
+mod replays;
 mod retention;
 mod settings;
 mod shards;
@@ -84,6 +85,7 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::lanes::ALL,
         super::marks::ALL,
         super::records::ALL,
+        super::replays::ALL,
         super::retention::ALL,
         super::routing::ALL,
         super::shards::ALL,

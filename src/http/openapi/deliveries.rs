@@ -89,13 +89,52 @@ pub(super) struct BulkReplay {
     until: Option<String>,
     /// Only tell how many it would be.
     dry_run: Option<bool>,
+    /// How fast, when there are more than 100: `1 per 1m` to `1000 per 1s`; `50 per 1s` if nothing is said.
+    rate: Option<String>,
 }
 
-/// How many were put back.
+/// How many were put back at once.
 #[derive(ToSchema)]
 pub(super) struct Replayed {
+    /// Dead letters that fit.
     matched: i64,
+    /// Those that are queued again.
     replayed: i64,
+    /// Those that are not: their text was erased, or somebody was faster.
+    skipped: i64,
+}
+
+/// A replay of many dead letters, and how far it came.
+#[derive(ToSchema)]
+pub(super) struct Replay {
+    #[schema(format = "uuid")]
+    id: String,
+    /// Whose dead letters; null for those of all users, as an operator asks for it.
+    user: Option<String>,
+    /// `dead`
+    status: String,
+    direction: Option<String>,
+    instance: Option<String>,
+    #[schema(format = DateTime)]
+    since: Option<String>,
+    #[schema(format = DateTime)]
+    until: Option<String>,
+    /// At most so many messages in so long.
+    rate: String,
+    /// `running`, `done` or `cancelled`.
+    state: String,
+    /// Dead letters that fit when it began.
+    matched: i64,
+    /// Those that it has passed.
+    done: i64,
+    /// Those that are queued again.
+    replayed: i64,
+    /// Those that are not: their text was erased, or somebody was faster.
+    skipped: i64,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    ended_at: Option<String>,
 }
 
 const STATUSES: [&str; 6] = ["queued", "sending", "retrying", "blocked", "delivered", "dead"];
@@ -108,6 +147,17 @@ fn delivery(attempts: &Value) -> Value {
         "source_id": "1206724334791753739", "instance": id, "account": id, "customer": "1205550247124217891",
         "case_number": "CS0001001", "message_id": null, "created_at": "2026-08-01T12:00:00Z",
         "delivered_at": "2026-08-01T12:00:01Z",
+    })
+}
+
+fn replay(state: &str) -> Value {
+    let id = "0190c0de-0000-7000-8000-000000000002";
+    let ended_at = (state != "running").then_some("2026-08-02T12:03:20Z");
+    json!({
+        "id": id, "user": id, "status": "dead", "direction": null, "instance": null,
+        "since": "2026-08-01T00:00:00Z", "until": "2026-08-02T12:00:00Z", "rate": "50 per 1s", "state": state,
+        "matched": 10_000, "done": 2500, "replayed": 2480, "skipped": 20,
+        "created_at": "2026-08-02T12:00:00Z", "ended_at": ended_at,
     })
 }
 
@@ -152,9 +202,48 @@ pub(super) fn routes() -> Vec<Description> {
         )
         .of_user()
         .may_take::<BulkReplay>(json!({ "status": "dead", "since": "2026-08-01", "dry_run": true }))
+        .about(
+            "Up to 100 are queued again within the request. More are queued again little by little, no \
+             faster than `rate`, also when the hub is restarted meanwhile: `Location` tells where to look.",
+        )
         .gives::<Replayed>(200, "How many fit, and how many are queued again")
-        .example(json!({ "matched": 3, "replayed": 0 }))
+        .example(json!({ "matched": 3, "replayed": 0, "skipped": 1 }))
+        .gives::<Replay>(202, "The replay, which goes on by itself")
+        .example(replay("running"))
+        .checks_fields()
+        .refuses(403, "Another user's records")
+        .refuses(409, "Too many replays are running"),
+        route(
+            Verb::Get,
+            "/api/deliveries/replays/",
+            "listReplays",
+            "deliveries",
+            "List replays, newest first",
+        )
+        .window()
+        .of_user()
+        .lists::<Replay>("The replays")
+        .example(json!([replay("done")]))
         .checks_fields()
         .refuses(403, "Another user's records"),
+        route(
+            Verb::Get,
+            "/api/deliveries/replays/{id}/",
+            "getReplay",
+            "deliveries",
+            "Look how far a replay came",
+        )
+        .gives::<Replay>(200, "The replay")
+        .example(replay("running")),
+        route(
+            Verb::Post,
+            "/api/deliveries/replays/{id}/cancel/",
+            "cancelReplay",
+            "deliveries",
+            "Stop a replay; what it has queued again stays queued",
+        )
+        .gives::<Replay>(200, "The replay, stopped")
+        .example(replay("cancelled"))
+        .refuses(409, "It is done already"),
     ]
 }

@@ -67,6 +67,7 @@ pub(super) fn components() -> Components {
         deliveries::Attempt,
         deliveries::BulkReplay,
         deliveries::Replayed,
+        deliveries::Replay,
         operators::Live,
         operators::Ready,
         operators::Checks,

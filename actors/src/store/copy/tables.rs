@@ -10,7 +10,7 @@ statements! {
     HELD_MARK = postgres "SELECT value FROM marks WHERE name = 'copy_unfinished' FOR SHARE";
     SET_MARK = postgres "INSERT INTO marks (name, value) VALUES ('copy_unfinished', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     /// Only where the mark stands: no hub has ever worked on such rows.
-    BEGIN_ANEW = postgres "TRUNCATE users, tokens, instances, accounts, conversations, cases, lanes, deliveries, attempts, app_calls CASCADE";
+    BEGIN_ANEW = postgres "TRUNCATE users, tokens, instances, accounts, conversations, cases, lanes, deliveries, attempts, replays, app_calls CASCADE";
     FORGET_MARKS = postgres "DELETE FROM marks";
     SESSIONS = postgres "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name IN ($1, $2) AND pid <> pg_backend_pid()";
     USERS_PAGE = "SELECT * FROM users WHERE id > $1 ORDER BY id LIMIT CAST($2 AS BIGINT)";
@@ -49,6 +49,10 @@ statements! {
     ATTEMPTS_COUNT = "SELECT COUNT(*) FROM attempts";
     ATTEMPTS_LAST = postgres "SELECT * FROM attempts ORDER BY delivery_id COLLATE \"C\" DESC, n DESC LIMIT 1";
     ATTEMPTS_ADD = postgres "INSERT INTO attempts SELECT * FROM json_populate_recordset(CAST(NULL AS attempts), CAST(CAST($1 AS TEXT) AS JSON))";
+    REPLAYS_PAGE = "SELECT * FROM replays WHERE id > $1 ORDER BY id LIMIT CAST($2 AS BIGINT)";
+    REPLAYS_COUNT = "SELECT COUNT(*) FROM replays";
+    REPLAYS_LAST = postgres "SELECT * FROM replays ORDER BY id COLLATE \"C\" DESC LIMIT 1";
+    REPLAYS_ADD = postgres "INSERT INTO replays SELECT * FROM json_populate_recordset(CAST(NULL AS replays), CAST(CAST($1 AS TEXT) AS JSON))";
     APP_CALLS_PAGE = "SELECT * FROM app_calls WHERE id > $1 ORDER BY id LIMIT CAST($2 AS BIGINT)";
     APP_CALLS_COUNT = "SELECT COUNT(*) FROM app_calls";
     APP_CALLS_LAST = postgres "SELECT * FROM app_calls ORDER BY id DESC LIMIT 1";
@@ -76,7 +80,7 @@ const BEFORE_TEXT: Cell = Cell::Text(String::new());
 const BEFORE_NUMBERS: Cell = Cell::Integer(i64::MIN);
 
 /// What is copied, those that others refer to first. The users come first of all.
-pub(in crate::store) static TABLES: [Table; 10] = [
+pub(in crate::store) static TABLES: [Table; 11] = [
     Table {
         name: "users",
         key: &[("id", BEFORE_TEXT)],
@@ -148,6 +152,14 @@ pub(in crate::store) static TABLES: [Table; 10] = [
         count: ATTEMPTS_COUNT,
         last: ATTEMPTS_LAST,
         add: ATTEMPTS_ADD,
+    },
+    Table {
+        name: "replays",
+        key: &[("id", BEFORE_TEXT)],
+        page: REPLAYS_PAGE,
+        count: REPLAYS_COUNT,
+        last: REPLAYS_LAST,
+        add: REPLAYS_ADD,
     },
     Table {
         name: "app_calls",

@@ -11,7 +11,7 @@ use crate::store::copy::tables::{ALL, LEFT_OUT, MARKS, TABLES, Table, next_page}
 
 /// Rows in every table, more in those that grow. Texts and keys that servers may sort or read in their own
 /// way, the largest numbers, every byte, and as many columns set as empty.
-const ROWS: [&str; 11] = [
+const ROWS: [&str; 12] = [
     "INSERT INTO users (id, username, username_key, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined)
         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5)
         SELECT CASE n % 2 WHEN 0 THEN 'u-' ELSE 'U' END || n, 'Ünï \"' || n || '\" \\n', 'k' || n, 'é\u{301}', '', '\\u0041', 'hash', n % 2, n > 2, 9223372036854775807 - n FROM n",
@@ -38,6 +38,9 @@ const ROWS: [&str; 11] = [
         UNION ALL SELECT 'D' || id, 'to_x', 'dm', 'delivered', user_id, id, NULL, 'c', 'L' || id, NULL, NULL, NULL, '2', NULL, NULL, NULL, 0, NULL, 4, NULL, NULL, NULL, NULL, NULL, 5, NULL, 0 FROM accounts",
     "INSERT INTO attempts (delivery_id, n, at, http_status, error_class, error_detail, duration_ms)
         SELECT id, 2, 1, 200, 'e', 'd', 9 FROM deliveries UNION ALL SELECT id, 10, 1, NULL, NULL, NULL, 9 FROM deliveries",
+    "INSERT INTO replays (id, user_id, direction, instance_id, since, until, rate, n_total, n_done, n_skipped, cursor, due_at, state, created_at, ended_at)
+        SELECT 'r' || id, id, 'to_x', 'i', 1, 2, '50 per 1s', 3, 2, 1, 'd', 4, 'running', 5, NULL FROM users
+        UNION ALL SELECT 'R' || id, NULL, NULL, NULL, NULL, NULL, '1 per 1s', 0, 0, 0, '', 4, 'done', 5, 6 FROM users",
     "INSERT INTO app_calls (id, budget, account_id, at)
         SELECT 1, 'dm', id, 5 FROM accounts WHERE id = (SELECT MIN(id) FROM accounts) UNION ALL SELECT 9223372036854775806, 'reply', 'gone', 6",
     "INSERT INTO marks (name, value) VALUES ('erased_up_to', 1700000000000)",

@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::record::{DeliveryStatus, RecordFilter};
 use crate::store::deliveries::{Direction, NewDelivery, by_id, of_lane};
 use crate::store::lanes::Settle;
-use crate::store::records::{Revive, attempts, count, count_dead, dead, page};
+use crate::store::records::{DeadLetter, Revive, attempts, count, count_dead, dead, page};
 use crate::store::suite::deliveries::admit;
 use crate::writer::Change;
 
@@ -32,11 +32,11 @@ fn message(n: i64) -> NewDelivery {
     }
 }
 
-async fn accept(db: &Db, n: i64) {
+pub(super) async fn accept(db: &Db, n: i64) {
     admit(db, &[message(n)]).await;
 }
 
-async fn end(db: &Db, n: i64, status: &'static str) {
+pub(super) async fn end(db: &Db, n: i64, status: &'static str) {
     let settled = Settle {
         id: format!("d{n}"),
         lane_id: message(n).lane_id,
@@ -55,10 +55,18 @@ async fn end(db: &Db, n: i64, status: &'static str) {
     settle(db, &[settled]).await;
 }
 
-async fn revive(db: &Db, ids: &[&str]) -> crate::store::records::Revived {
+pub(super) async fn revive(db: &Db, ids: &[&str]) -> crate::store::records::Revived {
     let ids = ids.iter().map(|&id| id.to_owned()).collect();
     let change = Revive { ids, now_ms: 2000, deadline_ms: 9000 };
     in_transaction!(db, |conn| change.apply(conn).await.expect("applied"))
+}
+
+/// Retention erases a text.
+pub(super) async fn erase(db: &Db, id: &str) {
+    in_transaction!(db, |conn| on_conn!(conn, |conn, _sql| {
+        let erase = sqlx::query("UPDATE deliveries SET payload = NULL WHERE id = $1").bind(id);
+        erase.execute(&mut **conn).await.map(drop).expect("erased");
+    }));
 }
 
 #[tokio::test]
@@ -111,8 +119,13 @@ async fn a_dead_letter_goes_back_into_its_lane_with_its_journal() {
         }
         assert!(ready_of(&db, "i1", i64::MAX).await.is_empty());
         let filter = RecordFilter::default();
-        assert_eq!(count_dead(&db, Some("u1"), &filter).await, Ok(2));
-        assert_eq!(dead(&db, None, &filter, "d1", 9).await, Ok(vec!["d2".to_owned()]));
+        assert_eq!(count_dead(&db, Some("u1"), &filter).await, Ok((2, 0)));
+        assert_eq!(count_dead(&db, Some("u2"), &filter).await, Ok((0, 0)));
+        assert_eq!(count_dead(&db, None, &filter).await, Ok((2, 0)));
+        let second = DeadLetter { id: "d2".to_owned(), is_erased: false };
+        assert_eq!(dead(&db, Some("u2"), &filter, "", 9).await, Ok(vec![]));
+        assert_eq!(dead(&db, Some("u1"), &filter, "d1", 9).await, Ok(vec![second.clone()]));
+        assert_eq!(dead(&db, None, &filter, "d1", 9).await, Ok(vec![second]));
 
         let revived = revive(&db, &["d1", "gone"]).await;
         let target = ("to_servicenow".to_owned(), "i1".to_owned());
@@ -146,10 +159,8 @@ async fn only_what_is_dead_and_has_its_text_goes_back() {
         }
         end(&db, 1, "delivered").await;
         end(&db, 2, "dead").await;
-        in_transaction!(&db, |conn| on_conn!(conn, |conn, _sql| {
-            let erase = "UPDATE deliveries SET payload = NULL WHERE id = 'd2'";
-            sqlx::query(erase).execute(&mut **conn).await.map(drop).expect("erased");
-        }));
+        erase(&db, "d2").await;
+        assert_eq!(count_dead(&db, None, &RecordFilter::default()).await, Ok((1, 1)));
         let mark = marks::read(&db, marks::DELIVERIES).await;
         let revived = revive(&db, &["d1", "d2", "d3"]).await;
         assert_eq!((revived.n, revived.targets), (0, vec![]));

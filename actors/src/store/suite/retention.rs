@@ -3,7 +3,9 @@
 use super::deliveries::furnish;
 use super::*;
 use crate::store::deliveries::{Direction, NewDelivery, by_id};
-use crate::store::retention::{Erase, Erased};
+use crate::store::lanes::Settle;
+use crate::store::records::{attempts, by_id as record};
+use crate::store::retention::{Attempted, Erase, Erased, ForgetAttempts, attempted};
 use crate::store::suite::deliveries::admit;
 use crate::writer::Change;
 
@@ -50,6 +52,78 @@ async fn texts_of_age_are_erased_and_records_stay() {
         let kept = [has_text(&db, &rows[2]).await, has_text(&db, &rows[3]).await];
         assert_eq!(kept, [true, true]);
         assert_eq!([has_text(&db, &rows[0]).await, has_text(&db, &rows[1]).await], [false, false]);
+    })
+    .await;
+}
+
+async fn forget(db: &Db, ids: &[&NewDelivery], cutoff_ms: i64) -> u64 {
+    let ids = ids.iter().map(|row| row.id.clone()).collect();
+    let change = ForgetAttempts { ids, cutoff_ms };
+    in_transaction!(db, |conn| change.apply(conn).await.expect("attempts are deleted"))
+}
+
+async fn try_once(db: &Db, row: &NewDelivery, status: &'static str, at: i64) {
+    let settled = Settle {
+        id: row.id.clone(),
+        lane_id: row.lane_id.clone(),
+        status,
+        at,
+        attempts: 7,
+        error_class: Some("unavailable"),
+        ..Settle::default()
+    };
+    settle(db, &[settled]).await;
+}
+
+async fn n_attempts(db: &Db, row: &NewDelivery) -> usize {
+    attempts(db, &row.id).await.expect("attempts").len()
+}
+
+#[tokio::test]
+async fn attempts_of_age_are_deleted_when_the_delivery_has_ended() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        let [dead, pending, late, young, untried] = [100, 200, 300, 900, 150].map(|n| new(n, "queued"));
+        admit(&db, &[dead.clone(), pending.clone(), late.clone(), young.clone(), untried]).await;
+        try_once(&db, &dead, "retrying", 110).await;
+        try_once(&db, &dead, "dead", 120).await;
+        try_once(&db, &pending, "retrying", 210).await;
+        try_once(&db, &late, "dead", 310).await;
+        try_once(&db, &late, "dead", 600).await;
+        try_once(&db, &young, "delivered", 910).await;
+
+        let found = attempted(&db, "", 500).await.expect("ids");
+        let of_age = vec![dead.id.clone(), pending.id.clone()];
+        assert_eq!(found, Attempted { of_age, next: None });
+        assert_eq!(attempted(&db, &pending.id, 500).await, Ok(Attempted::default()));
+        // The third was tried since it was looked for.
+        assert_eq!(forget(&db, &[&dead, &pending, &late], 500).await, 2);
+        assert_eq!([n_attempts(&db, &dead).await, n_attempts(&db, &pending).await], [0, 1]);
+        assert_eq!([n_attempts(&db, &late).await, n_attempts(&db, &young).await], [2, 1]);
+        let (_, kept) = record(&db, &dead.id).await.expect("an answer").expect("a record");
+        assert_eq!((kept.n_attempts, kept.error_class.as_deref()), (7, Some("unavailable")));
+
+        // Replayed, it counts from one again, and its new attempts are deleted in their time.
+        try_once(&db, &dead, "dead", 130).await;
+        assert_eq!(attempts(&db, &dead.id).await.expect("attempts")[0].n, 1);
+        assert_eq!(forget(&db, &[&dead], 500).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn attempts_are_looked_for_part_by_part() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        let rows: Vec<_> = (1..=201).map(|n| new(n, "queued")).collect();
+        admit(&db, &rows).await;
+        for row in &rows {
+            try_once(&db, row, "delivered", 300).await;
+        }
+        let first = attempted(&db, "", 1000).await.expect("ids");
+        assert_eq!((first.of_age.len(), first.next.as_deref()), (200, Some(rows[199].id.as_str())));
+        let last = attempted(&db, &rows[199].id, 1000).await.expect("ids");
+        assert_eq!(last, Attempted { of_age: vec![rows[200].id.clone()], next: None });
     })
     .await;
 }
