@@ -71,6 +71,8 @@ fn script_of(mut delivery: Row, mut lane: Row, n_customers: usize) -> String {
         ),
         Swap::new(message, format!("CAST({FIRST_ID} + {} AS TEXT)", number("n"))),
         Swap::new(customer, format!("CAST({FIRST_CUSTOMER} + {} AS TEXT)", number("c"))),
+        // What follows a colon counts as a variable, even within quotes.
+        Swap::new(":", "chr(58)"),
     ];
     let (columns, values) = delivery.copy(&swaps);
     let (lane_columns, lane_values) = lane.copy(&swaps);

@@ -87,7 +87,9 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_owned();
     let output = command.output().with_context(|| format!("cannot run {}", program.display()))?;
     if !output.status.success() {
-        bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        let said = String::from_utf8_lossy(&output.stderr);
+        let start: Vec<&str> = said.lines().take(3).collect();
+        bail!("{command:?} ended with {}: {}", output.status, start.join("; "));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

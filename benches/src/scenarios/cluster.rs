@@ -153,7 +153,7 @@ async fn costs(bench: &Bench) -> Result<Vec<Figure>> {
     // The hub's own start is not counted.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let before = Counts::read(&mut observer, has_statements).await?;
-    let tally = take(&world, &[], MOST, bench.span(SPAN) * 2).await?;
+    let tally = take(&world, &[], MOST, bench.span(SPAN) * 3).await?;
     let after = Counts::read(&mut observer, has_statements).await?;
     world.hub.stop().await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
