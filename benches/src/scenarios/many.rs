@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use crate::bench::Bench;
 use crate::hub::HubOptions;
 use crate::load::{self, n_due};
-use crate::machine::{memory_mib, n_threads};
+use crate::machine::{memory_mib, n_open_files, n_threads};
 use crate::report::Figure;
 use crate::stats::count;
 use crate::world::{N_SENDERS, Owners, Pair, Plan, World};
@@ -29,6 +29,7 @@ pub(crate) async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (idle_mib, _) = memory_mib(world.hub.process());
     let idle_threads = n_threads(world.hub.process());
+    let idle_files = n_open_files(world.hub.process());
     let span = bench.span(SPAN);
     // Each once a minute; in a quick run, each once in its shorter span.
     let rate = u32::try_from(n_companies)? * 11 / 10 / u32::try_from(span.as_secs())?;
@@ -50,6 +51,8 @@ pub(crate) async fn run(bench: &Bench) -> Result<Vec<Figure>> {
         Figure::new(NAME, name("highest meanwhile"), "MiB", &[most_mib]),
         Figure::new(NAME, name("threads"), "threads", &[n_threads(world.hub.process())])
             .beside("before the traffic", &[idle_threads]),
+        Figure::new(NAME, name("open files"), "files", &[n_open_files(world.hub.process())])
+            .beside("before the traffic", &[idle_files]),
         Figure::new(NAME, name("hub's processor time"), "cores", &[cores]),
         Figure::new(
             NAME,
