@@ -15,6 +15,8 @@ pub(crate) struct Bench {
     pub(crate) folder: PathBuf,
     /// Shorter rounds, smaller worlds: the figures are rougher.
     pub(crate) is_quick: bool,
+    /// Also measure on a PostgreSQL server where that is a choice.
+    pub(crate) with_postgres: bool,
 }
 
 impl Bench {

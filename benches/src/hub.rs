@@ -1,5 +1,6 @@
-//! The program that is measured: the real one, as a child process, on a temporary embedded database.
+//! The program that is measured: the real one, as a child process, on a temporary database.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -20,6 +21,8 @@ pub(crate) const EMAIL: &str = "bench@casewire.example";
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long it may take to stop in order.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(2);
 
 /// What differs between the hubs of the scenarios.
@@ -31,12 +34,14 @@ pub(crate) struct HubOptions {
     pub(crate) concurrency: u32,
     /// `servicenow.timeout`
     pub(crate) servicenow_timeout: &'static str,
+    /// An empty database on a server; otherwise one is embedded.
+    pub(crate) database_url: Option<String>,
 }
 
 impl Default for HubOptions {
     /// The hub's own defaults.
     fn default() -> Self {
-        Self { rate: "20 per 1s", concurrency: 4, servicenow_timeout: "65s" }
+        Self { rate: "20 per 1s", concurrency: 4, servicenow_timeout: "65s", database_url: None }
     }
 }
 
@@ -53,6 +58,9 @@ pub(crate) struct XApp {
 pub(crate) struct Home {
     folder: TempDir,
     binary: PathBuf,
+    /// Where its database is.
+    pub(crate) database_url: String,
+    n_served: Cell<usize>,
 }
 
 /// A running hub; dropping it kills it.
@@ -69,11 +77,14 @@ impl Home {
     pub(crate) fn make(binary: &Path, below: &Path, options: &HubOptions, x: &XApp) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("casewire-bench-").tempdir_in(below);
         let folder = folder.with_context(|| format!("cannot make a folder below {}", below.display()))?;
-        let home = Self { folder, binary: binary.to_owned() };
+        let embedded = || format!("sqlite://{}", folder.path().join("casewire.db").display());
+        let database_url = options.database_url.clone().unwrap_or_else(embedded);
+        let home = Self { folder, binary: binary.to_owned(), database_url, n_served: Cell::new(0) };
         // JSON is YAML too.
         let settings = json!({
-            "server": {"listen": "127.0.0.1:0", "port_file": home.path("port")},
-            "database": {"url": format!("sqlite://{}", home.path("casewire.db").display())},
+            "server": {"listen": "127.0.0.1:0"},
+            "database": {"url": home.database_url},
+            "secrets": {"key_file": home.path("key")},
             "twitter": {
                 "api_url": if x.url.is_empty() { "http://127.0.0.1:9" } else { &x.url },
                 "consumer_key": x.consumer_key, "consumer_secret": x.consumer_secret,
@@ -87,6 +98,9 @@ impl Home {
             "log": {"level": "warn", "format": "text"},
         });
         fs::write(home.path("settings.yaml"), settings.to_string())?;
+        if options.database_url.is_some() {
+            home.migrate()?;
+        }
         home.create_superuser()?;
         Ok(home)
     }
@@ -109,6 +123,14 @@ impl Home {
         Ok(command)
     }
 
+    fn migrate(&self) -> Result<()> {
+        let status = self.command(&["migrate"])?.status()?;
+        if !status.success() {
+            bail!("migrate ended with {status}: {}", self.log_end());
+        }
+        Ok(())
+    }
+
     fn create_superuser(&self) -> Result<()> {
         let mut command = self.command(&["createsuperuser", "--email", EMAIL, "--password-stdin"])?;
         let mut child = command.stdin(Stdio::piped()).spawn()?;
@@ -123,11 +145,12 @@ impl Home {
         Ok(())
     }
 
-    /// Starts the hub and waits until it is ready.
+    /// Starts a hub and waits until it is ready. On a server's database there may be several at a time.
     pub(crate) async fn serve(&self) -> Result<Hub> {
-        let port_file = self.path("port");
-        let _none_yet = fs::remove_file(&port_file);
+        self.n_served.set(self.n_served.get() + 1);
+        let port_file = self.path(&format!("port-{}", self.n_served.get()));
         let mut command = self.command(&["serve"])?;
+        command.env("CASEWIRE_SERVER__PORT_FILE", &port_file);
         let begun = Instant::now();
         let child = command.spawn().context("cannot start casewire serve")?;
         let mut hub =
@@ -174,6 +197,20 @@ impl Hub {
     /// Its process id.
     pub(crate) fn process(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Lets it stop in order.
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        let kill = format!("kill -TERM {}", self.process());
+        Command::new("sh").arg("-c").arg(kill).status().context("cannot run sh")?;
+        let begun = Instant::now();
+        while begun.elapsed() < STOP_LIMIT {
+            if let Some(status) = self.child.try_wait()? {
+                return if status.success() { Ok(()) } else { bail!("casewire serve ended with {status}") };
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        bail!("casewire serve did not stop within {STOP_LIMIT:?}");
     }
 
     /// Its processor time so far, in seconds.

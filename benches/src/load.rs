@@ -157,8 +157,10 @@ impl Tally {
     }
 }
 
-async fn connect(address: SocketAddr, n_connections: usize) -> Result<Vec<Connection>> {
-    try_join_all((0..n_connections).map(|_| Connection::open(address))).await
+/// Connections to the addresses in turn.
+async fn connect(addresses: &[SocketAddr], n_connections: usize) -> Result<Vec<Connection>> {
+    let turns = addresses.iter().copied().cycle().take(n_connections);
+    try_join_all(turns.map(Connection::open)).await
 }
 
 async fn within(limit: Duration, runs: impl Future<Output = Result<Vec<Tally>>>) -> Result<Vec<Tally>> {
@@ -173,7 +175,17 @@ pub(crate) async fn closed(
     span: Duration,
     source: &impl Source,
 ) -> Result<Tally> {
-    let connections = connect(address, n_connections).await?;
+    closed_over(&[address], n_connections, span, source).await
+}
+
+/// The same, with the connections spread evenly over some addresses.
+pub(crate) async fn closed_over(
+    addresses: &[SocketAddr],
+    n_connections: usize,
+    span: Duration,
+    source: &impl Source,
+) -> Result<Tally> {
+    let connections = connect(addresses, n_connections).await?;
     let begun = Instant::now();
     let runs = connections.into_iter().map(|mut connection| async move {
         let mut tally = Tally::default();
@@ -199,7 +211,7 @@ pub(crate) async fn permitted(
     source: &impl Source,
     permits: &Semaphore,
 ) -> Result<Tally> {
-    let connections = connect(address, n_connections).await?;
+    let connections = connect(&[address], n_connections).await?;
     let begun = Instant::now();
     let end = tokio::time::Instant::now() + span;
     let runs = connections.into_iter().map(|mut connection| async move {
@@ -228,7 +240,7 @@ pub(crate) async fn open(
     span: Duration,
     source: &impl Source,
 ) -> Result<Tally> {
-    let connections = connect(address, n_connections).await?;
+    let connections = connect(&[address], n_connections).await?;
     let (ticks, due) = mpsc::unbounded_channel();
     let ticker = std::thread::Builder::new()
         .name("ticker".to_owned())
@@ -253,6 +265,11 @@ pub(crate) async fn open(
     // It ends by itself: at the end of the span, or as soon as nobody listens.
     let _ended = ticker.join();
     Ok(Tally::gather(tallies?, begun.elapsed()))
+}
+
+/// How many calls an open loop sends at that rate in that time, and one to spare.
+pub(crate) fn n_due(per_second: u32, span: Duration) -> Result<usize> {
+    Ok((u128::from(per_second) * span.as_millis() / 1000 + 1).try_into()?)
 }
 
 /// Tells the due times as they come. A thread of its own: timers of the runtime are a millisecond coarse.

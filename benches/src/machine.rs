@@ -75,6 +75,18 @@ pub(crate) fn memory_mib(process: u32) -> (f64, f64) {
     (kib_in(&status, "VmRSS") / 1024.0, kib_in(&status, "VmHWM") / 1024.0)
 }
 
+/// How many threads a process has.
+pub(crate) fn n_threads(process: u32) -> f64 {
+    let status = read(&format!("/proc/{process}/status"));
+    field(&status, "Threads").and_then(|n| n.parse().ok()).unwrap_or(0.0)
+}
+
+/// How many files and sockets a process has open.
+pub(crate) fn n_open_files(process: u32) -> f64 {
+    let open = fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count);
+    u32::try_from(open).map_or(f64::INFINITY, f64::from)
+}
+
 /// Processor time of a process in seconds, its threads together.
 pub(crate) fn cpu_seconds(process: u32) -> f64 {
     cpu_words(process, 2)
@@ -136,5 +148,6 @@ mod tests {
     fn reads_its_own_memory() {
         let (now, most) = memory_mib(std::process::id());
         assert!(now > 0.5 && most >= now, "{now} {most}");
+        assert!(n_threads(std::process::id()) >= 1.0 && n_open_files(std::process::id()) >= 3.0);
     }
 }

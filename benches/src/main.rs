@@ -1,14 +1,17 @@
 //! What Casewire's speed and memory are, beside a reference in the same run.
 //!
-//! The real program runs as a child process on a temporary embedded database; X, the `ServiceNow` instances and
+//! The real program runs as a child process on a temporary database; X, the `ServiceNow` instances and
 //! the load come from this process, on the same cores. Every figure is the median of some rounds, which take
 //! turns with their reference. See `benches/README.md` for what each figure means.
 
 mod arrivals;
 mod bench;
+mod database;
 mod hub;
 mod load;
 mod machine;
+mod pgbench;
+mod postgres;
 mod reference;
 mod report;
 mod scenarios;
@@ -24,12 +27,12 @@ use clap::{Parser, ValueEnum as _};
 
 use crate::bench::Bench;
 use crate::machine::{Machine, Watch};
-use crate::report::{Broken, Others, Report};
+use crate::report::{Broken, LeftOut, Others, Report};
 use crate::scenarios::Scenario;
 use crate::stats::Spread;
 
 /// No scenario takes longer, whatever happens.
-const SCENARIO_LIMIT: Duration = Duration::from_mins(2);
+const SCENARIO_LIMIT: Duration = Duration::from_mins(6);
 
 /// Measure Casewire on this machine, beside a reference in the same run
 ///
@@ -40,9 +43,12 @@ struct Arguments {
     /// Only these scenarios
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_enum)]
     only: Vec<Scenario>,
-    /// Shorter rounds and smaller worlds: under 90 seconds, rougher figures
+    /// Shorter rounds and smaller worlds: rougher figures
     #[arg(long)]
     quick: bool,
+    /// Also measure `backlog` on a PostgreSQL server of the bench's own
+    #[arg(long)]
+    postgres: bool,
     /// Also write the report there as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -61,7 +67,11 @@ async fn main() -> Result<()> {
         binary: hub::find_binary(arguments.binary)?,
         folder: arguments.folder.unwrap_or_else(std::env::temp_dir).canonicalize()?,
         is_quick: arguments.quick,
+        with_postgres: arguments.postgres,
     };
+    if bench.with_postgres {
+        postgres::find_programs().context("--postgres")?;
+    }
     let mut report = Report {
         version: hub::version(&bench.binary)?,
         is_quick: bench.is_quick,
@@ -69,6 +79,7 @@ async fn main() -> Result<()> {
         fdatasync_per_second: Spread::of(&syncs(&bench)?),
         figures: Vec::new(),
         others: Vec::new(),
+        left_out: Vec::new(),
         broken: Vec::new(),
     };
     let all = Scenario::value_variants().iter().copied();
@@ -92,6 +103,12 @@ fn syncs(bench: &Bench) -> Result<Vec<f64>> {
 
 async fn measure(scenario: Scenario, bench: &Bench, report: &mut Report) {
     let name = scenario.name();
+    if let (true, Err(error)) = (scenario.needs_postgres(), postgres::find_programs()) {
+        let reason = format!("{error:#}");
+        eprintln!("leaving out {name}: {reason}");
+        report.left_out.push(LeftOut { scenario: name, reason });
+        return;
+    }
     eprintln!("measuring {name}");
     let watch = Watch::begin();
     let figures = tokio::time::timeout(SCENARIO_LIMIT, scenario.run(bench)).await;

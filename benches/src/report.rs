@@ -49,7 +49,16 @@ impl Figure {
         unit: &'static str,
         rounds: &[f64],
     ) -> Self {
-        let value = Spread::of(rounds);
+        Self::of(scenario, name, unit, Spread::of(rounds))
+    }
+
+    /// A figure that was made of rounds already.
+    pub(crate) fn of(
+        scenario: &'static str,
+        name: impl Into<String>,
+        unit: &'static str,
+        value: Spread,
+    ) -> Self {
         Self {
             scenario,
             name: name.into(),
@@ -63,8 +72,12 @@ impl Figure {
     }
 
     /// Beside the medians of the reference's rounds.
-    pub(crate) fn beside(mut self, name: &'static str, rounds: &[f64]) -> Self {
-        let value = Spread::of(rounds);
+    pub(crate) fn beside(self, name: &'static str, rounds: &[f64]) -> Self {
+        self.beside_of(name, Spread::of(rounds))
+    }
+
+    /// Beside a reference that was made of rounds already.
+    pub(crate) fn beside_of(mut self, name: &'static str, value: Spread) -> Self {
         self.ratio = (value.median > 0.0).then(|| self.value.median / value.median);
         self.reference = Some(Reference { name, value });
         self
@@ -91,6 +104,13 @@ pub(crate) struct Broken {
     pub(crate) reason: String,
 }
 
+/// A scenario that cannot be measured on this machine, and why.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LeftOut {
+    pub(crate) scenario: &'static str,
+    pub(crate) reason: String,
+}
+
 /// How much of the machine other processes had during a scenario.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Others {
@@ -109,6 +129,7 @@ pub(crate) struct Report {
     pub(crate) fdatasync_per_second: Spread,
     pub(crate) figures: Vec<Figure>,
     pub(crate) others: Vec<Others>,
+    pub(crate) left_out: Vec<LeftOut>,
     pub(crate) broken: Vec<Broken>,
 }
 
@@ -155,6 +176,9 @@ impl Report {
         for Others { scenario, cores, took_s } in &self.others {
             let _infallible =
                 writeln!(text, "{scenario}: {took_s:.0} s; other processes had {cores:.2} cores");
+        }
+        for LeftOut { scenario, reason } in &self.left_out {
+            let _infallible = writeln!(text, "{scenario} was left out: {reason}");
         }
         for Broken { scenario, reason } in &self.broken {
             let _infallible = writeln!(text, "{scenario} broke off: {reason}");

@@ -1,10 +1,14 @@
 //! What is measured, one file a scenario.
 
+mod backlog;
 mod check;
+mod cluster;
+mod fairness;
 mod intake;
 mod isolation;
 mod latency;
 mod login;
+mod many;
 mod memory;
 mod start;
 mod sustained;
@@ -34,6 +38,14 @@ pub(crate) enum Scenario {
     Sustained,
     /// Instances that never answer, beside others
     Isolation,
+    /// A tenant that floods, beside a quiet one
+    Fairness,
+    /// A million queued messages
+    Backlog,
+    /// Ten thousand instances with a little traffic each
+    Many,
+    /// Intake on PostgreSQL by one to three replicas
+    Cluster,
 }
 
 impl Scenario {
@@ -48,7 +60,16 @@ impl Scenario {
             Self::Latency => latency::NAME,
             Self::Sustained => sustained::NAME,
             Self::Isolation => isolation::NAME,
+            Self::Fairness => fairness::NAME,
+            Self::Backlog => backlog::NAME,
+            Self::Many => many::NAME,
+            Self::Cluster => cluster::NAME,
         }
+    }
+
+    /// Whether it says nothing without a PostgreSQL server.
+    pub(crate) fn needs_postgres(self) -> bool {
+        self == Self::Cluster
     }
 
     /// Measures. No process that it started is left afterwards.
@@ -62,6 +83,10 @@ impl Scenario {
             Self::Latency => latency::run(bench).await,
             Self::Sustained => sustained::run(bench).await,
             Self::Isolation => isolation::run(bench).await,
+            Self::Fairness => fairness::run(bench).await,
+            Self::Backlog => backlog::run(bench).await,
+            Self::Many => many::run(bench).await,
+            Self::Cluster => cluster::run(bench).await,
         }
     }
 }

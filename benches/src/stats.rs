@@ -24,6 +24,12 @@ impl Spread {
     }
 }
 
+/// One figure of the calls of all rounds together, with the lowest and the highest of single rounds.
+pub(crate) fn pooled(rounds: &[Latencies], figure: impl Fn(&Latencies) -> f64) -> Spread {
+    let each: Vec<f64> = rounds.iter().map(&figure).collect();
+    Spread { median: figure(&Latencies::pooled(rounds)), ..Spread::of(&each) }
+}
+
 /// How long calls took.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Latencies {
@@ -35,6 +41,16 @@ impl Latencies {
     pub(crate) fn of(mut durations: Vec<Duration>) -> Self {
         durations.sort_unstable();
         Self { sorted: durations }
+    }
+
+    /// Of the calls of some rounds together: a percentile of all of them rests on more calls than one of each.
+    pub(crate) fn pooled(rounds: &[Self]) -> Self {
+        Self::of(rounds.iter().flat_map(|round| round.sorted.iter().copied()).collect())
+    }
+
+    /// How many calls they are.
+    pub(crate) fn n_calls(&self) -> usize {
+        self.sorted.len()
     }
 
     /// The time within which so many of a thousand calls ended, in milliseconds; 0 without calls.
@@ -91,5 +107,8 @@ mod tests {
             assert!((latencies.p99_ms() - p99).abs() < 1e-6, "{ms:?}");
         }
         assert!((of(&hundred).max_ms() - 100.0).abs() < 1e-6);
+        let pooled = Latencies::pooled(&[of(&hundred), of(&[1000]), of(&[])]);
+        assert_eq!(pooled.n_calls(), 101);
+        assert!((pooled.p99_ms() - 100.0).abs() < 1e-6);
     }
 }

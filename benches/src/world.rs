@@ -37,11 +37,51 @@ pub(crate) struct Pair {
     pub(crate) customer: usize,
 }
 
+/// Whose the companies are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// All are the superuser's.
+    Superuser,
+    /// Each is that of a user of its own.
+    Each,
+}
+
+/// What a world is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) n_companies: usize,
+    /// Simulated instances; fewer than companies stand each for many, every one under an address of its own.
+    pub(crate) n_simulated: usize,
+    pub(crate) owners: Owners,
+}
+
+impl Plan {
+    /// So many companies of one user, each with a simulated instance.
+    pub(crate) fn of(n_companies: usize) -> Self {
+        Self { n_companies, n_simulated: n_companies, owners: Owners::Superuser }
+    }
+
+    /// The address of the nth company's instance. Every address of the loopback network is this machine's, so
+    /// one listener can be many hosts.
+    fn instance_url(&self, nth: usize, simulated: &ServiceNowSandbox) -> String {
+        if self.n_simulated == self.n_companies {
+            return simulated.url().to_owned();
+        }
+        let port = simulated.url().rsplit_once(':').map_or("", |(_, port)| port);
+        format!("http://127.100.{}.{}:{port}", nth / 250, nth % 250 + 1)
+    }
+
+    fn listen(&self) -> SocketAddr {
+        let address = if self.n_simulated == self.n_companies { [127, 0, 0, 1] } else { [0, 0, 0, 0] };
+        SocketAddr::from((address, 0))
+    }
+}
+
 /// A running hub and what it is connected to.
 pub(crate) struct World {
     /// The program under measurement.
     pub(crate) hub: Hub,
-    /// One instance a company.
+    /// The simulated instances: the nth company's is the nth, again from the first when there are fewer.
     pub(crate) instances: Vec<ServiceNowSandbox>,
     /// What has become a comment.
     pub(crate) arrivals: Arc<Arrivals>,
@@ -49,16 +89,22 @@ pub(crate) struct World {
     next_number: Cell<u64>,
     // After the hub, so that it ends first.
     x: XSandbox,
-    _home: Home,
+    /// The hub's settings and database.
+    pub(crate) home: Home,
 }
 
 impl World {
     /// Starts everything with so many companies.
     pub(crate) async fn start(bench: &Bench, n_companies: usize, options: &HubOptions) -> Result<Self> {
+        Self::start_as(bench, Plan::of(n_companies), options).await
+    }
+
+    /// Starts everything as planned.
+    pub(crate) async fn start_as(bench: &Bench, plan: Plan, options: &HubOptions) -> Result<Self> {
         let limits = XLimits { webhooks_per_15_min: u32::MAX, ..XLimits::default() };
         let x = XSandbox::start(XOptions { log: false, limits, ..XOptions::default() }).await?;
-        let quiet = SnOptions { log: false, ..SnOptions::default() };
-        let instances = ServiceNowSandbox::start_many(quiet, n_companies).await?;
+        let quiet = SnOptions { log: false, listen: plan.listen(), ..SnOptions::default() };
+        let instances = ServiceNowSandbox::start_many(quiet, plan.n_simulated).await?;
         let arrivals = Arc::new(Arrivals::new(CAPACITY));
         for instance in &instances {
             let arrivals = arrivals.clone();
@@ -66,24 +112,80 @@ impl World {
         }
         let home = Home::make(&bench.binary, &bench.folder, options, &app(&x))?;
         let hub = home.serve().await?;
-        let companies: Vec<XUser> = (0..n_companies).map(company).collect();
-        let world = Self { hub, instances, arrivals, companies, next_number: Cell::new(0), x, _home: home };
-        world.link().await?;
+        let companies: Vec<XUser> = (0..plan.n_companies).map(company).collect();
+        let world = Self { hub, instances, arrivals, companies, next_number: Cell::new(0), x, home };
+        world.link(plan).await?;
         Ok(world)
     }
 
-    async fn link(&self) -> Result<()> {
+    async fn link(&self, plan: Plan) -> Result<()> {
         let token = self.hub.token().await?;
-        let links: Vec<(String, XAccount)> = self
-            .companies
-            .iter()
-            .zip(&self.instances)
-            .map(|(user, instance)| (instance.url().to_owned(), account(user)))
+        let instances = self.instances.iter().cycle();
+        let links: Vec<(String, XAccount)> = (0..)
+            .zip(self.companies.iter().zip(instances))
+            .map(|(nth, (user, instance))| (plan.instance_url(nth, instance), account(user)))
             .collect();
         for (_, account) in &links {
             self.x.add_account(account.clone());
         }
-        link_all(self.hub.address, &token, &links).await
+        if plan.owners == Owners::Superuser {
+            return link_all(self.hub.address, &token, &links).await;
+        }
+        for (nth, link) in links.iter().enumerate() {
+            let token = new_owner(self.hub.address, &token, nth).await?;
+            link_all(self.hub.address, &token, std::slice::from_ref(link)).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the hub in order, does something to its database, and starts it again.
+    pub(crate) async fn restart_after(&mut self, work: impl Future<Output = Result<()>>) -> Result<()> {
+        self.hub.stop().await?;
+        work.await?;
+        self.hub = self.home.serve().await?;
+        Ok(())
+    }
+
+    /// A condition for the company's rows in those tables that name an account.
+    pub(crate) fn rows_of(&self, company: usize) -> Result<String> {
+        let id = &self.companies.get(company).context("there is no such company")?.id;
+        Ok(format!("account_id = (SELECT id FROM accounts WHERE twitter_user_id = '{id}')"))
+    }
+
+    /// Sends a batch by the clock and waits for its arrival; returns the delays.
+    pub(crate) async fn delays_of(&self, batch: &Batch, rate: u32, span: Duration) -> Result<Latencies> {
+        self.delays_of_some(batch, rate, span, |_| true).await
+    }
+
+    /// The same, of those messages only that are expected to arrive: told by their places in the batch.
+    pub(crate) async fn delays_of_some(
+        &self,
+        batch: &Batch,
+        rate: u32,
+        span: Duration,
+        expects: impl Fn(usize) -> bool,
+    ) -> Result<Latencies> {
+        let sent = self.deliver(batch, rate, span, expects).await?;
+        Ok(self.delays(sent.into_iter().map(|(_, sent)| sent)))
+    }
+
+    /// Sends a batch by the clock and waits until those have arrived that are expected; returns them with
+    /// their places in the batch.
+    pub(crate) async fn deliver(
+        &self,
+        batch: &Batch,
+        rate: u32,
+        span: Duration,
+        expects: impl Fn(usize) -> bool,
+    ) -> Result<Vec<(usize, Sent)>> {
+        let n_before = self.arrivals.n_arrived();
+        let tally = load::open(self.hub.address, N_SENDERS, rate, span, batch).await?.checked("messages")?;
+        let first = tally.sent.iter().map(|sent| sent.number).min().unwrap_or_default();
+        let place = |sent: Sent| Some((usize::try_from(sent.number - first).ok()?, sent));
+        let sent = tally.sent.iter().copied().filter_map(place).filter(|(at, _)| expects(*at));
+        let sent: Vec<(usize, Sent)> = sent.collect();
+        self.settle(n_before + sent.len() as u64).await?;
+        Ok(sent)
     }
 
     /// Writes so many signed messages; `pair` tells from their places in the batch who writes to whom.
@@ -181,6 +283,19 @@ pub(crate) async fn link_all(address: SocketAddr, token: &str, links: &[(String,
     });
     try_join_all(setters).await?;
     Ok(())
+}
+
+/// Makes a user and returns a token.
+async fn new_owner(address: SocketAddr, admin: &str, nth: usize) -> Result<String> {
+    let (email, password) = (format!("owner{nth}@casewire.example"), "another horse, another staple");
+    let user = json!({
+        "username": email, "first_name": "Olive", "last_name": "Owner",
+        "company_name": format!("Company {nth}"), "password": password,
+    });
+    Session::with_token(address, admin).await?.post("/auth/users/", &user, 201).await?;
+    let credentials = json!({"username": email, "password": password});
+    let login = Session::open(address).await?.post("/auth/login/", &credentials, 200).await?;
+    login["token"].as_str().map(str::to_owned).context("the login gave no token")
 }
 
 async fn link(session: &mut Session, url: &str, account: &XAccount) -> Result<()> {

@@ -9,9 +9,10 @@ use anyhow::Result;
 
 use crate::bench::Bench;
 use crate::hub::HubOptions;
-use crate::load::{self, Sent};
+use crate::load::n_due;
 use crate::report::{Aim, Figure};
-use crate::world::{N_SENDERS, Pair, World};
+use crate::stats::{Latencies, pooled};
+use crate::world::{Pair, World};
 
 pub(crate) const NAME: &str = "isolation";
 
@@ -25,7 +26,7 @@ const RATE: u32 = 300;
 /// One of so many messages goes to those that do not.
 const ONE_IN: usize = 4;
 const SPAN: Duration = Duration::from_secs(3);
-const N_ROUNDS: usize = 5;
+const N_ROUNDS: usize = 8;
 
 pub(crate) async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     // Short enough that calls are given up, looked after and tried again while it is measured.
@@ -39,44 +40,35 @@ pub(crate) async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     }
     let span = bench.span(SPAN);
     let (mut with, mut without) = (Vec::new(), Vec::new());
-    let (mut p50_with, mut p50_without, mut max_with) = (Vec::new(), Vec::new(), Vec::new());
     // Until the first calls have been given up.
     mixed(&sick, bench.span(Duration::from_secs(4))).await?;
     for _ in 0..bench.size(N_ROUNDS, 3) {
-        let delays = alone(&well, span).await?;
-        without.push(delays.p99_ms());
-        p50_without.push(delays.p50_ms());
-        let delays = mixed(&sick, span).await?;
-        with.push(delays.p99_ms());
-        p50_with.push(delays.p50_ms());
-        max_with.push(delays.max_ms());
+        without.push(alone(&well, span).await?);
+        with.push(mixed(&sick, span).await?);
     }
     let cpu_before = sick.hub.cpu_seconds();
     tokio::time::sleep(Duration::from_secs(2)).await;
     let waiting = (sick.hub.cpu_seconds() - cpu_before) / 2.0;
+    let max_with: Vec<f64> = with.iter().map(Latencies::max_ms).collect();
     Ok(vec![
-        Figure::new(NAME, "the others, p99", "ms", &with)
-            .beside("ms without the hanging ones", &without)
+        Figure::of(NAME, "the others, p99", "ms", pooled(&with, Latencies::p99_ms))
+            .beside_of("ms without the hanging ones", pooled(&without, Latencies::p99_ms))
             .aims(Aim::RatioAtMost(1.2)),
-        Figure::new(NAME, "the others, p50", "ms", &p50_with)
-            .beside("ms without the hanging ones", &p50_without),
+        Figure::of(NAME, "the others, p50", "ms", pooled(&with, Latencies::p50_ms))
+            .beside_of("ms without the hanging ones", pooled(&without, Latencies::p50_ms)),
         Figure::new(NAME, "the others, max", "ms", &max_with),
         Figure::new(NAME, "hub with a backlog for them, no traffic", "cores", &[waiting]),
     ])
 }
 
 /// The delays of the others while nothing else happens.
-async fn alone(world: &World, span: Duration) -> Result<crate::stats::Latencies> {
-    let n_messages = n_messages(RATE, span)?;
-    let batch = world.write(n_messages, other)?;
-    let n_before = world.arrivals.n_arrived();
-    let tally = load::open(world.hub.address, N_SENDERS, RATE, span, &batch).await?.checked(NAME)?;
-    world.settle(n_before + tally.n_ok).await?;
-    Ok(world.delays(tally.sent.iter().copied()))
+async fn alone(world: &World, span: Duration) -> Result<Latencies> {
+    let batch = world.write(n_due(RATE, span)?, other)?;
+    world.delays_of(&batch, RATE, span).await
 }
 
 /// The delays of the others while a quarter of all messages goes to instances that never answer.
-async fn mixed(world: &World, span: Duration) -> Result<crate::stats::Latencies> {
+async fn mixed(world: &World, span: Duration) -> Result<Latencies> {
     let rate = RATE / 3 * 4;
     let pair = |at: usize| {
         let nth = at / ONE_IN;
@@ -86,18 +78,8 @@ async fn mixed(world: &World, span: Duration) -> Result<crate::stats::Latencies>
             Pair { company: N_OTHERS + nth % N_HANGING, customer: nth / N_HANGING % N_CUSTOMERS }
         }
     };
-    let batch = world.write(n_messages(rate, span)?, pair)?;
-    let n_before = world.arrivals.n_arrived();
-    let tally = load::open(world.hub.address, N_SENDERS, rate, span, &batch).await?.checked(NAME)?;
-    let first = tally.sent.iter().map(|sent| sent.number).min().unwrap_or_default();
-    let of_others = |sent: &Sent| usize::try_from(sent.number - first).is_ok_and(is_other);
-    let sent: Vec<Sent> = tally.sent.iter().copied().filter(of_others).collect();
-    world.settle(n_before + sent.len() as u64).await?;
-    Ok(world.delays(sent.into_iter()))
-}
-
-fn n_messages(rate: u32, span: Duration) -> Result<usize> {
-    Ok((u128::from(rate) * span.as_millis() / 1000 + 1).try_into()?)
+    let batch = world.write(n_due(rate, span)?, pair)?;
+    world.delays_of_some(&batch, rate, span, is_other).await
 }
 
 fn is_other(at: usize) -> bool {

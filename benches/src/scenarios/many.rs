@@ -1,0 +1,65 @@
+//! Ten thousand instances with an account each, and a message a minute for every one of them.
+//!
+//! A few simulated instances stand for all, each under many addresses, so that the hub has as many hosts as
+//! instances.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::bench::Bench;
+use crate::hub::HubOptions;
+use crate::load::{self, n_due};
+use crate::machine::{memory_mib, n_open_files, n_threads};
+use crate::report::Figure;
+use crate::stats::count;
+use crate::world::{N_SENDERS, Owners, Pair, Plan, World};
+
+pub(crate) const NAME: &str = "many";
+
+const N_INSTANCES: usize = 10_000;
+const N_SIMULATED: usize = 50;
+/// A little over a minute, so that everyone's turn comes.
+const SPAN: Duration = Duration::from_secs(66);
+
+pub(crate) async fn run(bench: &Bench) -> Result<Vec<Figure>> {
+    let n_companies = bench.size(N_INSTANCES, N_INSTANCES / 5);
+    let plan = Plan { n_companies, n_simulated: N_SIMULATED, owners: Owners::Superuser };
+    let world = World::start_as(bench, plan, &HubOptions::default()).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (idle_mib, _) = memory_mib(world.hub.process());
+    let idle_threads = n_threads(world.hub.process());
+    let idle_files = n_open_files(world.hub.process());
+    let span = bench.span(SPAN);
+    // Each once a minute; in a quick run, each once in its shorter span.
+    let rate = u32::try_from(n_companies)? * 11 / 10 / u32::try_from(span.as_secs())?;
+    let cpu_before = world.hub.cpu_seconds();
+    // Nobody writes twice: each message is a conversation of its own.
+    let batch = world.write(n_due(rate, span)?, |at| Pair { company: at % n_companies, customer: at })?;
+    let tally = load::open(world.hub.address, N_SENDERS, rate, span, &batch).await?.checked(NAME)?;
+    let cores = (world.hub.cpu_seconds() - cpu_before) / tally.elapsed.as_secs_f64();
+    world.settle(tally.n_ok).await?;
+    let n_arrived = world.arrivals.n_arrived();
+    if n_arrived < n_companies as u64 {
+        bail!("{n_arrived} messages arrived, fewer than instances");
+    }
+    let delays = world.delays(tally.sent.iter().copied());
+    let (mib, most_mib) = memory_mib(world.hub.process());
+    let name = |what: &str| format!("{n_companies} instances, {rate} messages/s: {what}");
+    Ok(vec![
+        Figure::new(NAME, name("resident"), "MiB", &[mib]).beside("MiB before the traffic", &[idle_mib]),
+        Figure::new(NAME, name("highest meanwhile"), "MiB", &[most_mib]),
+        Figure::new(NAME, name("threads"), "threads", &[n_threads(world.hub.process())])
+            .beside("before the traffic", &[idle_threads]),
+        Figure::new(NAME, name("open files"), "files", &[n_open_files(world.hub.process())])
+            .beside("before the traffic", &[idle_files]),
+        Figure::new(NAME, name("hub's processor time"), "cores", &[cores]),
+        Figure::new(
+            NAME,
+            name("delivered, of those accepted"),
+            "%",
+            &[count(n_arrived) / count(tally.n_ok) * 100.0],
+        ),
+        Figure::new(NAME, name("webhook to comment, p99"), "ms", &[delays.p99_ms()]),
+    ])
+}
