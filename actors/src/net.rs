@@ -24,9 +24,10 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// How long an unused connection is kept. ServiceNow announces `Keep-Alive: timeout=70`; staying
-/// well below it keeps a request from meeting a connection that the other side is closing.
-const POOL_IDLE: Duration = Duration::from_secs(30);
-const POOL_IDLE_PER_HOST: usize = 8;
+/// well below it keeps a request from meeting a connection that the other side is closing, and the
+/// connections of thousands of instances from piling up.
+const POOL_IDLE: Duration = Duration::from_secs(15);
+const POOL_IDLE_PER_HOST: usize = 4;
 const USER_AGENT: &str = concat!("casewire/", env!("CARGO_PKG_VERSION"));
 
 /// A client that could not be made: the system's certificates or its TLS are unusable.

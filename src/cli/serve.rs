@@ -7,9 +7,21 @@ use super::Serve;
 use crate::settings::Settings;
 use crate::{Application, startup};
 
+/// Lets the process open as many files as the system allows it: every instance with traffic has connections,
+/// and the usual limit of 1024 is soon used up.
+fn allow_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
 /// Runs the hub until it is told to stop.
 pub(super) async fn run(settings: &Settings, asked: &Serve) -> Result<()> {
     casewire_actors::metrics::count_panics();
+    allow_open_files();
     let migrate = if asked.migrate { Migrate::Any } else { Migrate::Embedded };
     let hub = startup::start_hub(settings, migrate).await?;
     let listen = settings.server.listen;

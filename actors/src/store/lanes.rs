@@ -17,7 +17,7 @@ statements! {
             ) AS ranked ORDER BY urgency, ready_at LIMIT CAST($3 AS BIGINT)) AS l
         LEFT JOIN deliveries AS d ON l.n_pending <= $4 AND d.lane_id = l.id AND d.status IN ('queued', 'sending', 'retrying', 'blocked')
         ORDER BY l.urgency, l.ready_at, l.id, CASE WHEN d.begun_at IS NULL THEN 1 ELSE 0 END, d.order_key, d.id";
-    INTERRUPTED = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM lanes JOIN deliveries ON deliveries.lane_id = lanes.id WHERE lanes.target_id = $1 AND lanes.ready_at IS NOT NULL AND deliveries.status = 'sending' LIMIT 1) AS found";
+    INTERRUPTED = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM lanes JOIN deliveries ON deliveries.lane_id = lanes.id WHERE lanes.target_id = $1 AND lanes.ready_at IS NOT NULL AND deliveries.status IN ('queued', 'sending', 'retrying', 'blocked') AND deliveries.status = 'sending' LIMIT 1) AS found";
     NEXT_READY = "SELECT MIN(at) FROM (SELECT MIN(ready_at) AS at FROM lanes WHERE target_id = $1 AND urgency = 0 AND ready_at > $2
         UNION ALL SELECT MIN(ready_at) FROM lanes WHERE target_id = $1 AND urgency = 1 AND ready_at > $2
         UNION ALL SELECT MIN(ready_at) FROM lanes WHERE target_id = $1 AND urgency = 2 AND ready_at > $2) AS firsts";
