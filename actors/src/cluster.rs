@@ -15,8 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::keeper::LeaseKeeper;
-use self::leases::Leases;
-use self::signals::{OnSignal, Outgoing, Signal, Switchboard};
+use self::leases::{Leases, N_SHARDS};
+use self::signals::{OnSignal, Outgoing, Signal, Signals, Switchboard};
+use crate::delivery::fleet::Fleet;
 use crate::hub::traffic::Traffic;
 use crate::kernel::{Mailbox, start};
 use crate::shared::Shared;
@@ -31,6 +32,8 @@ pub(crate) struct Cluster {
     pool: sqlx::PgPool,
     leases: Leases,
     keeper: Mailbox<LeaseKeeper>,
+    fleet: Fleet,
+    signals: Signals,
     _switchboard: Mailbox<Switchboard>,
 }
 
@@ -56,13 +59,23 @@ impl Cluster {
             Switchboard::new(pool.clone(), outgoing, on_signal(shared, traffic, keeper.clone()));
         let terms = Shared::front_terms("switchboard", 8);
         let switchboard = start(&shared.front, &shared.registry, terms, move |_| switchboard);
-        Some(Self { pool, leases: shared.leases.clone(), keeper, _switchboard: switchboard })
+        Some(Self {
+            pool,
+            leases: shared.leases.clone(),
+            keeper,
+            _switchboard: switchboard,
+            fleet: traffic.fleet.clone(),
+            signals: shared.signals.clone(),
+        })
     }
 
-    /// Gives up all shards, so that the others need not wait for the leases to run out.
+    /// Gives up all shards, each as soon as what is under way for it has ended, so that the others need not
+    /// wait for the leases to run out.
     pub(crate) async fn leave(&self) {
         let Some(replica) = self.leases.replica() else { return };
         let _stopped = self.keeper.ask(keeper::Stop).await;
+        self.fleet.begin_nothing();
+        keeper::give_up(&self.pool, &self.leases, &self.fleet, &self.signals, N_SHARDS).await;
         if let Err(error) = shards::leave(&self.pool, replica).await {
             tracing::warn!(%error, "shards could not be given up; their leases run out");
             return;

@@ -172,13 +172,13 @@ impl Hub {
 
     /// Stops the actors in reverse order and closes the store.
     pub async fn stop(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.leave().await;
+        }
         self.traffic.fleet.drain().await;
         // What intake noted of the accounts; at the next start it would only be a little older.
         let _unsaved = self.traffic.directory.ask(Refresh).await;
         let _uncommitted = self.shared.writer.ask(Flush).await;
-        if let Some(cluster) = &self.cluster {
-            cluster.leave().await;
-        }
         self.tokens.note_uses().await;
         self.shared.db.close().await;
     }

@@ -7,6 +7,8 @@
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use sqlx::PgPool;
 use tokio::sync::oneshot;
 
@@ -115,27 +117,10 @@ impl LeaseKeeper {
     /// Gives shards up once nothing is under way for them.
     fn leave(&mut self, n: usize, context: &mut Context<Self>) {
         self.is_leaving = true;
-        let shards = self.leases.leave(n);
         let (fleet, pool, leases) = (self.fleet.clone(), self.pool.clone(), self.leases.clone());
-        let leaving = async move {
-            let drained = tokio::time::timeout(LEAVE_LIMIT, fleet.leave(&shards)).await;
-            if drained.is_err() {
-                fleet.resign(&shards);
-            }
-            leases.remove(&shards);
-            let ids: Vec<i64> = shards.iter().filter_map(|&shard| i64::try_from(shard).ok()).collect();
-            let replica = leases.replica().unwrap_or_default().to_owned();
-            // Should this fail, the leases run out.
-            shards::release(&pool, &replica, &ids).await.map(|()| ids.len())
-        };
-        context.spawn(leaving.into_actor(self).map(|left, keeper, _| {
-            keeper.is_leaving = false;
-            match left {
-                Ok(n_shards) => tracing::info!(n_shards, "gave shards up for another replica"),
-                Err(error) => tracing::warn!(%error, "shards could not be given up; their leases run out"),
-            }
-            keeper.signals.send(Signal::Shards);
-        }));
+        let signals = self.signals.clone();
+        let leaving = async move { give_up(&pool, &leases, &fleet, &signals, n).await };
+        context.spawn(leaving.into_actor(self).map(|(), keeper, _| keeper.is_leaving = false));
     }
 
     fn tell_if_stopped(&mut self) {
@@ -155,6 +140,30 @@ impl LeaseKeeper {
             );
             self.fleet.resign(&lapsed);
         }
+    }
+}
+
+/// Gives up `n` shards, each as soon as nothing is under way for it: one whose instance hangs does not hold
+/// up the others.
+pub(super) async fn give_up(pool: &PgPool, leases: &Leases, fleet: &Fleet, signals: &Signals, n: usize) {
+    let replica = leases.replica().unwrap_or_default();
+    let draining = leases.leave(n).into_iter().map(|shard| async move {
+        let drained = tokio::time::timeout(LEAVE_LIMIT, fleet.leave(&[shard])).await;
+        if drained.is_err() {
+            fleet.resign(&[shard]);
+        }
+        shard
+    });
+    let draining: FuturesUnordered<_> = draining.collect();
+    let mut free = draining.ready_chunks(N_SHARDS);
+    while let Some(shards) = free.next().await {
+        leases.remove(&shards);
+        let ids: Vec<i64> = shards.iter().filter_map(|&shard| i64::try_from(shard).ok()).collect();
+        match shards::release(pool, replica, &ids).await {
+            Ok(()) => tracing::info!(n_shards = ids.len(), "gave shards up for another replica"),
+            Err(error) => tracing::warn!(%error, "shards could not be given up; their leases run out"),
+        }
+        signals.send(Signal::Shards);
     }
 }
 

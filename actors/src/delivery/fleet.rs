@@ -298,9 +298,14 @@ impl Fleet {
         self.inner.instances.get(id).expect("an actor").mailbox.clone()
     }
 
+    /// Wakes nobody any more.
+    pub(crate) fn begin_nothing(&self) {
+        self.inner.is_stopping.store(true, Ordering::Release);
+    }
+
     /// Begins nothing new, and waits until what is under way has ended.
     pub(crate) async fn drain(&self) {
-        self.inner.is_stopping.store(true, Ordering::Release);
+        self.begin_nothing();
         let inner = &self.inner;
         futures_util::future::join(drain(&inner.instances, |_| true), drain(&inner.accounts, |_| true)).await;
     }
