@@ -25,6 +25,8 @@ const MAX_GROUP: usize = 512;
 /// So many commits run at once on a server, where each waits for the network; an embedded database takes
 /// one at a time.
 const COMMITS_AT_ONCE: usize = 4;
+/// So many requests are worth a commit beside the one that runs.
+const FULL_GROUP: usize = 48;
 
 /// Why a write was not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,7 +122,9 @@ impl Writer {
 
     fn commit_waiting(&mut self, context: &mut Context<Self>) {
         let n_at_once = if self.db.is_embedded() { 1 } else { COMMITS_AT_ONCE };
-        if self.n_committing >= n_at_once || self.waiting.is_empty() {
+        // Beside a commit another one begins only when it is worth it: what waits shares the next one.
+        let n_worth_it = if self.n_committing == 0 { 1 } else { FULL_GROUP };
+        if self.n_committing >= n_at_once || self.waiting.len() < n_worth_it {
             return;
         }
         let n_taken = self.waiting.len().min(MAX_GROUP);

@@ -179,7 +179,9 @@ impl World {
         expects: impl Fn(usize) -> bool,
     ) -> Result<Vec<(usize, Sent)>> {
         let n_before = self.arrivals.n_arrived();
-        let tally = load::open(self.hub.address, N_SENDERS, rate, span, batch).await?.checked("messages")?;
+        // A connection over which nothing comes for seconds is closed by the hub.
+        let n_senders = usize::try_from(rate / 2)?.clamp(1, N_SENDERS);
+        let tally = load::open(self.hub.address, n_senders, rate, span, batch).await?.checked("messages")?;
         let first = tally.sent.iter().map(|sent| sent.number).min().unwrap_or_default();
         let place = |sent: Sent| Some((usize::try_from(sent.number - first).ok()?, sent));
         let sent = tally.sent.iter().copied().filter_map(place).filter(|(at, _)| expects(*at));
