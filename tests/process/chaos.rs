@@ -14,11 +14,12 @@ const SEED: u64 = 20_260_823;
 const N_CUSTOMERS: u64 = 25;
 const N_EACH: u64 = 20;
 /// Calls to ServiceNow may take so long; the slowest commit comes just before.
-const TIMEOUT_MS: u64 = 400;
+pub(crate) const TIMEOUT_MS: u64 = 400;
 /// The hub is killed when so many of the messages are accepted, twice.
 const KILLS_AFTER: [u64; 2] = [180, 340];
 
-fn faults() -> Vec<SnFault> {
+/// Every way in which a call at ServiceNow can fail that the hub must get over by itself.
+pub(crate) fn faults() -> Vec<SnFault> {
     vec![
         SnFault::RateLimitRule { retry_after_s: 0 },
         SnFault::BareSemaphore,
@@ -35,6 +36,11 @@ fn faults() -> Vec<SnFault> {
     ]
 }
 
+/// The seed of this run.
+pub(crate) fn seed() -> u64 {
+    std::env::var("CASEWIRE_TEST_SEED").map_or(SEED, |seed| seed.parse().expect("a number"))
+}
+
 fn text(customer: u64, n: u64) -> String {
     format!("customer {customer} says {n}")
 }
@@ -47,7 +53,7 @@ fn body(customer: u64, n: u64) -> String {
 
 #[actix_rt::test]
 async fn nothing_is_lost_doubled_or_reordered_when_the_hub_is_killed() {
-    let seed = std::env::var("CASEWIRE_TEST_SEED").map_or(SEED, |seed| seed.parse().expect("a number"));
+    let seed = seed();
     println!("seed {seed}");
     let settings = format!(
         "servicenow: {{allow_private_networks: true, timeout: {TIMEOUT_MS}ms}}\n\

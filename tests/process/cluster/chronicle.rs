@@ -1,0 +1,107 @@
+//! What became of what was accepted: lost, doubled, out of order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use casewire_sandbox::{CaseView, ServiceNowSandbox};
+
+use super::customers::Customer;
+
+/// So many details are told.
+const N_DETAILS: usize = 20;
+
+/// What went wrong; all zero when nothing did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) n_lost: usize,
+    pub(crate) n_doubled: usize,
+    pub(crate) n_out_of_order: usize,
+    /// Customers without exactly one open case.
+    pub(crate) n_other_than_one_case: usize,
+    /// Customers without exactly one record.
+    pub(crate) n_other_than_one_record: usize,
+    details: Vec<String>,
+}
+
+impl Verdict {
+    /// Compares the comments on the instances with what was accepted of each customer.
+    pub(crate) fn of(instances: &[ServiceNowSandbox], taken: &BTreeMap<Customer, u64>) -> Self {
+        let mut verdict = Self::default();
+        for (company, instance) in instances.iter().enumerate() {
+            let expected: BTreeMap<Customer, u64> = taken
+                .iter()
+                .filter(|(customer, _)| customer.company == company)
+                .map(|(c, n)| (*c, *n))
+                .collect();
+            verdict.judge(instance, &expected);
+        }
+        verdict.details.truncate(N_DETAILS);
+        verdict
+    }
+
+    fn judge(&mut self, instance: &ServiceNowSandbox, expected: &BTreeMap<Customer, u64>) {
+        let n_records = instance.consumers().len();
+        self.n_other_than_one_record += n_records.abs_diff(expected.len());
+        let (said, open_cases) = said(&instance.cases());
+        for (customer, n_taken) in expected {
+            let empty = Vec::new();
+            self.compare(*customer, said.get(customer).unwrap_or(&empty), *n_taken);
+            let n_open = open_cases.get(customer).map_or(0, BTreeSet::len);
+            if n_open != 1 {
+                self.n_other_than_one_case += 1;
+                self.details.push(format!("{customer:?} has {n_open} open cases"));
+            }
+        }
+    }
+
+    fn compare(&mut self, customer: Customer, said: &[u64], n_taken: u64) {
+        let mut seen = BTreeSet::new();
+        let mut last = None;
+        for &nth in said {
+            let id = customer.message_id(nth);
+            if !seen.insert(nth) {
+                self.n_doubled += 1;
+                self.details.push(format!("doubled: {customer:?} {nth} (message {id})"));
+            } else if last > Some(nth) {
+                self.n_out_of_order += 1;
+                self.details.push(format!("late: {customer:?} {nth} after {last:?} (message {id})"));
+            }
+            last = last.max(Some(nth));
+        }
+        for nth in (0..n_taken).filter(|nth| !seen.contains(nth)) {
+            self.n_lost += 1;
+            self.details.push(format!("lost: {customer:?} {nth} (message {})", customer.message_id(nth)));
+        }
+    }
+
+    /// Panics with the details unless all is well.
+    pub(crate) fn check(&self) {
+        assert_eq!(*self, Self::default(), "{self}");
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { n_lost, n_doubled, n_out_of_order, n_other_than_one_case, .. } = self;
+        write!(f, "lost {n_lost}, doubled {n_doubled}, out of order {n_out_of_order}, ")?;
+        write!(f, "customers without exactly one open case {n_other_than_one_case}")
+    }
+}
+
+/// By customer: what they said in the order of the comments, and the open cases.
+type Said = (BTreeMap<Customer, Vec<u64>>, BTreeMap<Customer, BTreeSet<String>>);
+
+fn said(cases: &[CaseView]) -> Said {
+    let mut said: BTreeMap<Customer, Vec<u64>> = BTreeMap::new();
+    let mut open_cases: BTreeMap<Customer, BTreeSet<String>> = BTreeMap::new();
+    for case in cases {
+        let texts = case.comments.iter().filter_map(|comment| comment.text.split('\n').nth(1));
+        for (customer, nth) in texts.filter_map(Customer::read) {
+            said.entry(customer).or_default().push(nth);
+            if !["3", "6"].contains(&case.state.as_str()) {
+                open_cases.entry(customer).or_default().insert(case.sys_id.clone());
+            }
+        }
+    }
+    (said, open_cases)
+}
