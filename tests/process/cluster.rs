@@ -8,11 +8,17 @@
 mod chaos;
 mod chronicle;
 mod customers;
+mod database;
+mod events;
+mod links;
 mod load;
 mod mischief;
 mod postgres;
 mod proxy;
+mod rate;
 mod replica;
 mod size;
+mod takeover;
+mod tokens;
 mod wire;
 mod world;

@@ -45,11 +45,6 @@ impl Caller {
         Self { base: self.base.clone(), token: Some(token.to_owned()) }
     }
 
-    /// The same caller of another replica.
-    pub(crate) fn at(&self, base: &str) -> Self {
-        Self { base: base.to_owned(), token: self.token.clone() }
-    }
-
     pub(crate) async fn get(&self, path: &str) -> reqwest::Result<Reply> {
         answer(self.request(Method::GET, path)).await
     }

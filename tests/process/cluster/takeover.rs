@@ -1,0 +1,86 @@
+//! How long it takes until somebody else delivers for the instances of a replica that is gone.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::chronicle::Verdict;
+use super::customers::Customer;
+use super::postgres::server_or_skip;
+use super::wire::post_signed;
+use super::world::{Cluster, Wanted};
+
+const N_REPLICAS: usize = 3;
+/// Enough that every replica delivers for some.
+const N_INSTANCES: usize = 24;
+/// From the loss of a replica until everything arrives that its instances get.
+const REPLACED_WITHIN: Duration = Duration::from_secs(15);
+/// The same from SIGTERM on, with nothing under way.
+const HANDED_OVER_WITHIN: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(20);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_gone_is_replaced() {
+    let Some(server) = server_or_skip("a_replica_that_is_gone_is_replaced") else { return };
+    let settings = "servicenow: {allow_private_networks: true, timeout: 2s}\n\
+                    delivery: {backoff: {first: 5ms, factor: 2, max: 100ms, jitter: 0.2}}\n";
+    let wanted = Wanted { n_replicas: N_REPLICAS, n_instances: N_INSTANCES, settings, instance: json!({}) };
+    let mut cluster = Cluster::start(&server, wanted).await;
+    let mut n_rounds = 0;
+    round(&cluster, 0, &mut n_rounds, REPLACED_WITHIN).await;
+
+    for victim in 0..N_REPLICAS {
+        let other = (victim + 1) % N_REPLICAS;
+        let ended = cluster.replicas[victim].terminate().await;
+        let took = round(&cluster, other, &mut n_rounds, HANDED_OVER_WITHIN).await;
+        cluster.replicas[victim].start().await;
+        let took_back = round(&cluster, victim, &mut n_rounds, HANDED_OVER_WITHIN).await;
+        println!(
+            "SIGTERM: ended after {ended:?}, everything arrived {took:?} later; {took_back:?} with it back"
+        );
+    }
+    for victim in 0..N_REPLICAS {
+        let other = (victim + 1) % N_REPLICAS;
+        cluster.replicas[victim].kill();
+        let took = round(&cluster, other, &mut n_rounds, REPLACED_WITHIN).await;
+        println!("kill -9: everything arrived within {took:?}");
+        cluster.replicas[victim].start().await;
+        round(&cluster, victim, &mut n_rounds, REPLACED_WITHIN).await;
+    }
+    let victim = N_REPLICAS - 1;
+    cluster.replicas[victim].pause();
+    let took = round(&cluster, 0, &mut n_rounds, REPLACED_WITHIN).await;
+    println!("SIGSTOP: everything arrived within {took:?}");
+    cluster.replicas[victim].resume();
+    round(&cluster, victim, &mut n_rounds, REPLACED_WITHIN).await;
+
+    cluster.settle(Duration::from_secs(20)).await;
+    let taken = (0..N_INSTANCES).map(|company| (Customer { company, number: 0 }, n_rounds)).collect();
+    Verdict::of(&cluster.instances, &taken).check();
+    cluster.check_health().await;
+}
+
+/// One message for every instance, posted to one replica. Returns how long it took until all had arrived.
+async fn round(cluster: &Cluster, replica: usize, n_rounds: &mut u64, limit: Duration) -> Duration {
+    let begun = Instant::now();
+    let base = cluster.replicas[replica].base();
+    for company in 0..N_INSTANCES {
+        let body = Customer { company, number: 0 }.body(*n_rounds);
+        let posted = post_signed(base, cluster.secret(), body, limit).await.expect("an answer");
+        assert_eq!(posted.body["accepted"], 1, "{}", posted.text);
+    }
+    *n_rounds += 1;
+    let has_all = |instance: &casewire_sandbox::ServiceNowSandbox| {
+        let n_comments: usize = instance.cases().iter().map(|case| case.comments.len()).sum();
+        n_comments as u64 >= *n_rounds
+    };
+    loop {
+        let n_missing = cluster.instances.iter().filter(|instance| !has_all(instance)).count();
+        if n_missing == 0 {
+            return begun.elapsed();
+        }
+        let in_time = begun.elapsed() < limit;
+        assert!(in_time, "{n_missing} instances wait after {limit:?}{}", cluster.log_ends());
+        tokio::time::sleep(POLL).await;
+    }
+}
