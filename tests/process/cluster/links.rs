@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use casewire_sandbox::CaseView;
 use serde_json::json;
 
-use super::customers::Customer;
+use super::customers::{Customer, account};
 use super::postgres::server_or_skip;
 use super::wire::post_signed;
 use super::world::{Cluster, Wanted};
@@ -32,8 +33,11 @@ async fn a_fresh_link_is_known_everywhere() {
             assert_eq!(posted(&cluster, there, writer, nth).await, "accepted", "company {company}");
         }
         assert_eq!(posted(&cluster, here, writer, 2).await, "duplicates");
+        cluster.settle(PATIENCE).await;
+        agent_answers(&cluster, here, company).await;
     }
     cluster.settle(Duration::from_secs(30)).await;
+    assert_eq!(cluster.x.n_sent_dms(), N_ACCOUNTS);
     // All feed one instance.
     let cases = cluster.instances[0].cases();
     assert_eq!(cases.len(), N_ACCOUNTS);
@@ -43,6 +47,15 @@ async fn a_fresh_link_is_known_everywhere() {
         assert_eq!(numbers, [1, 2, 3], "{}", case.correlation_id);
     }
     cluster.check_health().await;
+}
+
+/// An agent answers in the new case.
+async fn agent_answers(cluster: &Cluster, replica: usize, company: usize) {
+    let is_of_company = |case: &CaseView| case.correlation_id.contains(&account(company).id);
+    let case = cluster.instances[0].cases().into_iter().find(is_of_company).expect("a case");
+    let event = json!({ "message": "It is on its way.", "case": case.sys_id });
+    let told = cluster.admin(replica).post("/api/events/", &event).await.expect("an answer");
+    assert!([200, 202].contains(&told.status), "company {company}: {}", told.text);
 }
 
 /// Posts a message to one replica: what became of it.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::chronicle::Verdict;
 use super::customers::Customer;
 use super::postgres::server_or_skip;
-use super::wire::post_signed;
+use super::wire::{Caller, post_signed};
 use super::world::{Cluster, Wanted};
 
 const N_REPLICAS: usize = 3;
@@ -17,6 +17,8 @@ const N_INSTANCES: usize = 24;
 const REPLACED_WITHIN: Duration = Duration::from_secs(15);
 /// The same from SIGTERM on, with nothing under way.
 const HANDED_OVER_WITHIN: Duration = Duration::from_secs(3);
+/// From a start until the new replica delivers for some.
+const SHARED_WITHIN: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,6 +33,7 @@ async fn a_replica_that_is_gone_is_replaced() {
 
     for victim in 0..N_REPLICAS {
         let other = (victim + 1) % N_REPLICAS;
+        share_out(&cluster, &mut n_rounds).await;
         let ended = cluster.replicas[victim].terminate().await;
         let took = round(&cluster, other, &mut n_rounds, HANDED_OVER_WITHIN).await;
         cluster.replicas[victim].start().await;
@@ -41,6 +44,7 @@ async fn a_replica_that_is_gone_is_replaced() {
     }
     for victim in 0..N_REPLICAS {
         let other = (victim + 1) % N_REPLICAS;
+        share_out(&cluster, &mut n_rounds).await;
         cluster.replicas[victim].kill();
         let took = round(&cluster, other, &mut n_rounds, REPLACED_WITHIN).await;
         println!("kill -9: everything arrived within {took:?}");
@@ -48,6 +52,7 @@ async fn a_replica_that_is_gone_is_replaced() {
         round(&cluster, victim, &mut n_rounds, REPLACED_WITHIN).await;
     }
     let victim = N_REPLICAS - 1;
+    share_out(&cluster, &mut n_rounds).await;
     cluster.replicas[victim].pause();
     let took = round(&cluster, 0, &mut n_rounds, REPLACED_WITHIN).await;
     println!("SIGSTOP: everything arrived within {took:?}");
@@ -58,6 +63,29 @@ async fn a_replica_that_is_gone_is_replaced() {
     let taken = (0..N_INSTANCES).map(|company| (Customer { company, number: 0 }, n_rounds)).collect();
     Verdict::of(&cluster.instances, &taken).check();
     cluster.check_health().await;
+}
+
+/// Waits until every replica delivers for some instances.
+async fn share_out(cluster: &Cluster, n_rounds: &mut u64) {
+    let begun = Instant::now();
+    loop {
+        let before = n_attempts(cluster).await;
+        round(cluster, 0, n_rounds, REPLACED_WITHIN).await;
+        let after = n_attempts(cluster).await;
+        if before.iter().zip(&after).all(|(before, after)| after > before) {
+            return;
+        }
+        let in_time = begun.elapsed() < SHARED_WITHIN;
+        assert!(in_time, "not every replica delivers: {before:?} {after:?}{}", cluster.log_ends());
+    }
+}
+
+async fn n_attempts(cluster: &Cluster) -> Vec<u64> {
+    let mut counts = Vec::new();
+    for replica in &cluster.replicas {
+        counts.push(Caller::new(replica.base()).n_attempts().await.expect("metrics"));
+    }
+    counts
 }
 
 /// One message for every instance, posted to one replica. Returns how long it took until all had arrived.

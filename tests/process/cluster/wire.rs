@@ -53,6 +53,15 @@ impl Caller {
         answer(self.request(Method::POST, path).json(body)).await
     }
 
+    /// How many attempts at ServiceNow this replica has made since its start; `None` if it does not tell.
+    pub(crate) async fn n_attempts(&self) -> Option<u64> {
+        let metrics = self.get("/metrics").await.ok()?.text;
+        let is_attempt =
+            |line: &&str| line.starts_with("casewire_attempts_total{direction=\"to_servicenow\"");
+        let count = |line: &str| line.rsplit(' ').next()?.parse::<u64>().ok();
+        Some(metrics.lines().filter(is_attempt).filter_map(count).sum())
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = CLIENT.request(method, format!("{}{path}", self.base));
         match &self.token {
