@@ -12,6 +12,10 @@ use super::replica::Replica;
 
 /// Longer than a lease lasts (10 s).
 const PAST_THE_LEASE: Duration = Duration::from_secs(12);
+/// Replicas are killed and paused at most so much later than an answer of the database.
+const MOMENT_US: u64 = 800;
+/// How long such an answer is waited for.
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
 const POLL: Duration = Duration::from_millis(20);
 
 /// One kind of it.
@@ -119,13 +123,16 @@ impl Mischief {
         let trouble = self.deal();
         *self.counts.entry(trouble).or_default() += 1;
         println!("{} {trouble:?}", replicas[at].name);
+        let moment = Duration::from_micros(self.random.random_range(0..MOMENT_US));
         let replica = &mut replicas[at];
         let (remedy, lasts) = match trouble {
             Trouble::Kill => {
+                strike_after_an_answer(replica, moment).await;
                 replica.kill();
                 (Remedy::Start, self.chance_ms(100..2000))
             }
             Trouble::Pause => {
+                strike_after_an_answer(replica, moment).await;
                 replica.pause();
                 (Remedy::Resume, PAST_THE_LEASE)
             }
@@ -177,6 +184,16 @@ impl Mischief {
                 Remedy::ClearUp => replica.proxy.clear_up(),
             }
         }
+    }
+}
+
+/// Waits for the moment in which it hurts most: just after the database has answered, when a call is about
+/// to start because its intent is stored, or its outcome is about to be told.
+async fn strike_after_an_answer(replica: &Replica, moment: Duration) {
+    replica.proxy.next_answer(LONGEST_WAIT).await;
+    let answered = Instant::now();
+    while answered.elapsed() < moment {
+        std::hint::spin_loop();
     }
 }
 

@@ -1,11 +1,12 @@
 //! What stands between a replica and its database: a connection that can be cut, refused, slowed and held.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::postgres::ServerAddress;
@@ -30,6 +31,7 @@ struct Weather {
 pub(crate) struct Proxy {
     port: u16,
     weather: watch::Sender<Weather>,
+    answered: Arc<Notify>,
     accepting: JoinHandle<()>,
 }
 
@@ -38,12 +40,18 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (weather, seen) = watch::channel(Weather::default());
-        let accepting = tokio::spawn(accept(listener, server, seen));
-        Self { port, weather, accepting }
+        let answered = Arc::new(Notify::new());
+        let accepting = tokio::spawn(accept(listener, server, seen, answered.clone()));
+        Self { port, weather, answered, accepting }
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Waits until the database has just answered something, at most so long.
+    pub(crate) async fn next_answer(&self, limit: Duration) {
+        let _nothing_was_asked = tokio::time::timeout(limit, self.answered.notified()).await;
     }
 
     /// Cuts every connection.
@@ -82,23 +90,28 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: ServerAddress, weather: watch::Receiver<Weather>) {
+async fn accept(
+    listener: TcpListener,
+    server: ServerAddress,
+    weather: watch::Receiver<Weather>,
+    answered: Arc<Notify>,
+) {
     while let Ok((client, _)) = listener.accept().await {
         if weather.borrow().is_refusing {
             continue;
         }
-        let (server, weather) = (server.clone(), weather.clone());
+        let (server, weather, answered) = (server.clone(), weather.clone(), answered.clone());
         tokio::spawn(async move {
             let n_cuts = weather.borrow().n_cuts;
             match &server {
                 ServerAddress::Tcp(address) => {
                     let Ok(server) = TcpStream::connect(address).await else { return };
                     let _no_delay = server.set_nodelay(true);
-                    pass(client, server, n_cuts, weather).await;
+                    pass(client, server, n_cuts, weather, &answered).await;
                 }
                 ServerAddress::Unix(path) => {
                     let Ok(server) = UnixStream::connect(path).await else { return };
-                    pass(client, server, n_cuts, weather).await;
+                    pass(client, server, n_cuts, weather, &answered).await;
                 }
             }
         });
@@ -106,8 +119,13 @@ async fn accept(listener: TcpListener, server: ServerAddress, weather: watch::Re
 }
 
 /// Passes bytes both ways until one side ends or the connection is cut.
-async fn pass<S>(client: TcpStream, server: S, n_cuts: u64, weather: watch::Receiver<Weather>)
-where
+async fn pass<S>(
+    client: TcpStream,
+    server: S,
+    n_cuts: u64,
+    weather: watch::Receiver<Weather>,
+    answered: &Notify,
+) where
     S: AsyncRead + AsyncWrite,
 {
     let _no_delay = client.set_nodelay(true);
@@ -115,8 +133,8 @@ where
     let (from_server, to_server) = split(server);
     let mut until_cut = weather.clone();
     tokio::select! {
-        _ = pump(from_client, to_server, weather.clone()) => {}
-        _ = pump(from_server, to_client, weather) => {}
+        _ = pump(from_client, to_server, weather.clone(), || ()) => {}
+        _ = pump(from_server, to_client, weather, || answered.notify_waiters()) => {}
         // An error means that the proxy is gone.
         _ = until_cut.wait_for(|weather| weather.n_cuts != n_cuts) => {}
     }
@@ -126,6 +144,7 @@ async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut weather: watch::Receiver<Weather>,
+    passed: impl Fn(),
 ) -> io::Result<()> {
     let mut bytes = vec![0; CHUNK_BYTES];
     loop {
@@ -141,5 +160,6 @@ async fn pump(
             return Ok(());
         }
         to.write_all(&bytes[..n_read]).await?;
+        passed();
     }
 }

@@ -41,15 +41,7 @@ enum Loss {
     Pause,
 }
 
-const LOSSES: [Loss; 7] = [
-    Loss::Terminate,
-    Loss::Terminate,
-    Loss::Kill,
-    Loss::Terminate,
-    Loss::Pause,
-    Loss::Terminate,
-    Loss::Terminate,
-];
+const LOSSES: [Loss; 5] = [Loss::Terminate, Loss::Terminate, Loss::Kill, Loss::Terminate, Loss::Pause];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rate_is_exact_while_owners_change() {
