@@ -5,6 +5,7 @@
 //! say so and pass. They run one after the other, because they measure times. With `CASEWIRE_TEST_KEEP` set,
 //! schema, settings and logs of a run stay, and where they are is printed.
 
+mod agents;
 mod chaos;
 mod chronicle;
 mod customers;

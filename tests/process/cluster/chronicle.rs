@@ -1,10 +1,11 @@
 //! What became of what was accepted: lost, doubled, out of order.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-use casewire_sandbox::{CaseView, ServiceNowSandbox};
+use casewire_sandbox::{CallRecord, CaseView, RecordView, ServiceNowSandbox, XDm};
 
+use super::agents::Answers;
 use super::customers::Customer;
 
 /// So many details are told.
@@ -42,6 +43,9 @@ impl Verdict {
     fn judge(&mut self, instance: &ServiceNowSandbox, expected: &BTreeMap<Customer, u64>) {
         let n_records = instance.consumers().len();
         self.n_other_than_one_record += n_records.abs_diff(expected.len());
+        if n_records != expected.len() {
+            self.details.push(doubled_records(instance));
+        }
         let (said, open_cases) = said(&instance.cases());
         for (customer, n_taken) in expected {
             let empty = Vec::new();
@@ -74,9 +78,28 @@ impl Verdict {
         }
     }
 
+    /// Adds what became of the agents' answers: each was to be sent once, each customer's in their order.
+    pub(crate) fn add_answers(&mut self, sent: &[XDm], answers: &Answers) {
+        for (customer, texts) in answers {
+            let recipient = customer.user().id;
+            let got: Vec<&str> =
+                sent.iter().filter(|dm| dm.recipient_id == recipient).map(|dm| dm.text.as_str()).collect();
+            let n_distinct = got.iter().collect::<BTreeSet<_>>().len();
+            let n_lost = texts.iter().filter(|text| !got.contains(&text.as_str())).count();
+            let is_in_order = got.iter().is_sorted_by_key(|got| texts.iter().position(|text| text == got));
+            self.n_lost += n_lost;
+            self.n_doubled += got.len() - n_distinct;
+            self.n_out_of_order += usize::from(!is_in_order);
+            if n_lost > 0 || n_distinct < got.len() || !is_in_order {
+                self.details.push(format!("{customer:?} was to get {texts:?}, and got {got:?}"));
+            }
+        }
+    }
+
     /// Panics with the details unless all is well.
     pub(crate) fn check(&self) {
-        assert_eq!(*self, Self::default(), "{self}");
+        let is_well = *self == Self::default();
+        assert!(is_well, "{self}\n{}", self.details.join("\n"));
     }
 }
 
@@ -84,8 +107,27 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { n_lost, n_doubled, n_out_of_order, n_other_than_one_case, .. } = self;
         write!(f, "lost {n_lost}, doubled {n_doubled}, out of order {n_out_of_order}, ")?;
-        write!(f, "customers without exactly one open case {n_other_than_one_case}")
+        write!(f, "customers without exactly one open case {n_other_than_one_case}, ")?;
+        write!(f, "without exactly one record {}", self.n_other_than_one_record)
     }
+}
+
+/// The customers that stand twice, with the calls that were answered around the second time.
+fn doubled_records(instance: &ServiceNowSandbox) -> String {
+    let mut first: BTreeMap<String, RecordView> = BTreeMap::new();
+    let mut told = String::new();
+    for record in instance.consumers() {
+        let name = format!("{} {}", record.get("first_name"), record.get("last_name"));
+        let Some(earlier) = first.insert(name.clone(), record.clone()) else { continue };
+        let (from, to) = (earlier.created_ms - 1000, record.created_ms + 500);
+        let _ = write!(told, "{name} was made at {} and at {}", earlier.created_ms, record.created_ms);
+        let calls = instance.requests();
+        for call in calls.iter().filter(|call| (from..to).contains(&call.received_ms)) {
+            let CallRecord { received_ms, method, path, query, status, .. } = call;
+            let _ = write!(told, "\n{received_ms} {method} {path} {query} {status}");
+        }
+    }
+    told
 }
 
 /// By customer: what they said in the order of the comments, and the open cases.

@@ -15,6 +15,8 @@ use super::wire::{Caller, Reply};
 
 pub(crate) const ADMIN: &str = "admin@example.com";
 pub(crate) const PASSWORD: &str = "a-long-password";
+/// Calls to X may take so long.
+pub(crate) const X_TIMEOUT_MS: u64 = 1000;
 const SECRET: &str = "cluster-secret";
 /// Seals the credentials of the tests' replicas.
 const SEALING_KEY: &str = "Y2FzZXdpcmUncyB0ZXN0cyBoYXZlIG5vIHNlY3JldHM=";
@@ -41,7 +43,7 @@ pub(crate) struct Cluster {
     /// One for each company, at the hub.
     pub(crate) instance_ids: Vec<String>,
     pub(crate) x: XSandbox,
-    token: String,
+    pub(crate) token: String,
     _folder: tempfile::TempDir,
     _schema: Schema,
     _turn: MutexGuard<'static, ()>,
@@ -183,7 +185,8 @@ fn settings(database_url: &str, x: &XSandbox, more: &str) -> String {
         "database: {{url: '{database_url}'}}\n\
          secrets: {{key: '{SEALING_KEY}'}}\n\
          log: {{format: text, level: info}}\n\
-         twitter: {{api_url: '{x}', consumer_key: '{key}', consumer_secret: '{SECRET}'}}\n\
+         twitter: {{api_url: '{x}', consumer_key: '{key}', consumer_secret: '{SECRET}', \
+         timeout: {X_TIMEOUT_MS}ms}}\n\
          {more}",
         x = x.url(),
         key = x.options().consumer_key,
