@@ -14,12 +14,14 @@ const SEED: u64 = 20_260_823;
 const N_CUSTOMERS: u64 = 25;
 const N_EACH: u64 = 20;
 /// Calls to ServiceNow may take so long; the slowest commit comes just before.
-pub(crate) const TIMEOUT_MS: u64 = 400;
+const TIMEOUT_MS: u64 = 400;
 /// The hub is killed when so many of the messages are accepted, twice.
 const KILLS_AFTER: [u64; 2] = [180, 340];
 
 /// Every way in which a call at ServiceNow can fail that the hub must get over by itself.
-pub(crate) fn faults() -> Vec<SnFault> {
+///
+/// `timeout_ms` is how long a call may take; the slowest call commits so much earlier as `margin_ms`.
+pub(crate) fn faults(timeout_ms: u64, margin_ms: u64) -> Vec<SnFault> {
     vec![
         SnFault::RateLimitRule { retry_after_s: 0 },
         SnFault::BareSemaphore,
@@ -28,8 +30,8 @@ pub(crate) fn faults() -> Vec<SnFault> {
         SnFault::Error500BeforeCommit,
         SnFault::ResetAfterCommit,
         SnFault::ResetBeforeCommit,
-        SnFault::SlowCommit(Duration::from_millis(TIMEOUT_MS - 100)),
-        SnFault::LateAnswer(Duration::from_millis(TIMEOUT_MS * 2)),
+        SnFault::SlowCommit(Duration::from_millis(timeout_ms - margin_ms)),
+        SnFault::LateAnswer(Duration::from_millis(timeout_ms * 2)),
         SnFault::BrokenJson200,
         SnFault::Error502,
         SnFault::Error503 { retry_after_s: None },
@@ -64,7 +66,7 @@ async fn nothing_is_lost_doubled_or_reordered_when_the_hub_is_killed() {
     let mut hub = world.serve().await;
     let client = world.log_in(&hub).await;
     world.set_up(&client, &instance, json!({ "concurrency": 8 })).await;
-    instance.fail_rate(seed, 250, faults());
+    instance.fail_rate(seed, 250, faults(TIMEOUT_MS, 100));
 
     let mut n_accepted = 0;
     let mut n_kills = 0;

@@ -46,6 +46,7 @@ impl Verdict {
         if n_records != expected.len() {
             self.details.push(doubled_records(instance));
         }
+        let n_doubled_before = self.n_doubled;
         let (said, open_cases) = said(&instance.cases());
         for (customer, n_taken) in expected {
             let empty = Vec::new();
@@ -55,6 +56,9 @@ impl Verdict {
                 self.n_other_than_one_case += 1;
                 self.details.push(format!("{customer:?} has {n_open} open cases"));
             }
+        }
+        if self.n_doubled > n_doubled_before {
+            self.details.push(doubled_comments(instance));
         }
     }
 
@@ -119,15 +123,40 @@ fn doubled_records(instance: &ServiceNowSandbox) -> String {
     for record in instance.consumers() {
         let name = format!("{} {}", record.get("first_name"), record.get("last_name"));
         let Some(earlier) = first.insert(name.clone(), record.clone()) else { continue };
-        let (from, to) = (earlier.created_ms - 1000, record.created_ms + 500);
         let _ = write!(told, "{name} was made at {} and at {}", earlier.created_ms, record.created_ms);
-        let calls = instance.requests();
-        for call in calls.iter().filter(|call| (from..to).contains(&call.received_ms)) {
-            let CallRecord { received_ms, method, path, query, status, .. } = call;
-            let _ = write!(told, "\n{received_ms} {method} {path} {query} {status}");
+        told += &calls_between(instance, earlier.created_ms, record.created_ms, |_| true);
+    }
+    told
+}
+
+/// The comments that stand twice, with the calls for their cases around that time.
+fn doubled_comments(instance: &ServiceNowSandbox) -> String {
+    let mut told = String::new();
+    for case in instance.cases() {
+        let mut first: BTreeMap<&str, i64> = BTreeMap::new();
+        for comment in &case.comments {
+            let Some(earlier_ms) = first.insert(&comment.text, comment.created_ms) else { continue };
+            let _ = write!(told, "{:?} was made at {earlier_ms} and at {}", comment.text, comment.created_ms);
+            let is_of_case = |path: &str| path.contains(&case.sys_id) || path.ends_with("/case");
+            told += &calls_between(instance, earlier_ms, comment.created_ms, is_of_case);
         }
     }
     told
+}
+
+fn calls_between(
+    instance: &ServiceNowSandbox,
+    from_ms: i64,
+    to_ms: i64,
+    is_told: impl Fn(&str) -> bool,
+) -> String {
+    let times = from_ms - 1500..to_ms + 500;
+    let calls = instance.requests();
+    let told = calls.iter().filter(|call| times.contains(&call.received_ms) && is_told(&call.path));
+    let line = |CallRecord { received_ms, method, path, query, status, .. }: &CallRecord| {
+        format!("\n{received_ms} {method} {path} {query} {status}")
+    };
+    told.map(line).collect::<Vec<_>>().concat()
 }
 
 /// By customer: what they said in the order of the comments, and the open cases.
