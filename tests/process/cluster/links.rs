@@ -1,17 +1,20 @@
 //! An account that was linked through one replica is known to the others.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use casewire_sandbox::CaseView;
+use reqwest::Method;
 use serde_json::json;
 
 use super::customers::{Customer, account};
 use super::postgres::server_or_skip;
-use super::wire::post_signed;
+use super::wire::{Reply, answer, post_signed};
 use super::world::{Cluster, Wanted};
 
 /// So many accounts are linked.
 const N_ACCOUNTS: usize = 30;
+/// A replica that has not heard yet of an end asks X to send again, for no longer than this.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,6 +52,30 @@ async fn a_fresh_link_is_known_everywhere() {
     cluster.check_health().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_was_unlinked_is_forgotten_everywhere() {
+    let Some(server) = server_or_skip("an_account_that_was_unlinked_is_forgotten_everywhere") else { return };
+    let settings = "servicenow: {allow_private_networks: true}\ndelivery: {rate: '10000 per 1s'}\n";
+    let wanted = Wanted { n_replicas: 2, n_instances: 1, settings, instance: json!({}) };
+    let cluster = Cluster::start(&server, wanted).await;
+    for company in 1..=N_ACCOUNTS {
+        let (here, there) = (company % 2, (company + 1) % 2);
+        let writer = Customer { company, number: 0 };
+        let linked = cluster.link(here, company, &cluster.instance_ids[0]).await;
+        assert_eq!(linked.status, 201, "{}", linked.text);
+        assert_eq!(posted(&cluster, there, writer, 0).await, "accepted");
+        assert_eq!(posted(&cluster, here, writer, 1).await, "accepted");
+        let path = format!("/api/twitter-details/{}/", linked.body["id"].as_str().expect("an id"));
+        let unlinked = answer(cluster.admin(here).request(Method::DELETE, &path)).await.expect("an answer");
+        assert_eq!(unlinked.status, 204, "{}", unlinked.text);
+        for replica in [there, here] {
+            assert_eq!(posted_in_the_end(&cluster, replica, writer, 2).await, "ignored", "company {company}");
+        }
+    }
+    cluster.settle(Duration::from_secs(30)).await;
+    cluster.check_health().await;
+}
+
 /// An agent answers in the new case.
 async fn agent_answers(cluster: &Cluster, replica: usize, company: usize) {
     let is_of_company = |case: &CaseView| case.correlation_id.contains(&account(company).id);
@@ -60,9 +87,31 @@ async fn agent_answers(cluster: &Cluster, replica: usize, company: usize) {
 
 /// Posts a message to one replica: what became of it.
 async fn posted(cluster: &Cluster, replica: usize, writer: Customer, nth: u64) -> &'static str {
-    let base = cluster.replicas[replica].base();
-    let reply = post_signed(base, cluster.secret(), writer.body(nth), PATIENCE).await.expect("an answer");
+    let reply = post(cluster, replica, writer, nth).await;
     assert_eq!(reply.status, 200, "{}", reply.text);
+    result_of(&reply)
+}
+
+/// The same, where the replica may ask to send again for a moment.
+async fn posted_in_the_end(cluster: &Cluster, replica: usize, writer: Customer, nth: u64) -> &'static str {
+    let begun = Instant::now();
+    loop {
+        let reply = post(cluster, replica, writer, nth).await;
+        if reply.status == 200 {
+            return result_of(&reply);
+        }
+        assert_eq!(reply.status, 503, "{}", reply.text);
+        assert!(begun.elapsed() < FORGOTTEN_WITHIN, "{}", reply.text);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn post(cluster: &Cluster, replica: usize, writer: Customer, nth: u64) -> Reply {
+    let base = cluster.replicas[replica].base();
+    post_signed(base, cluster.secret(), writer.body(nth), PATIENCE).await.expect("an answer")
+}
+
+fn result_of(reply: &Reply) -> &'static str {
     let is_it = |result: &&str| reply.body[*result] == 1;
     ["accepted", "duplicates", "ignored"].into_iter().find(is_it).unwrap_or("nothing")
 }
