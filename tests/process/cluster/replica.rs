@@ -131,8 +131,18 @@ impl Replica {
 
     /// SIGTERM, and waits until it has ended as it should. Returns how long that took.
     pub(crate) async fn terminate(&mut self) -> Duration {
-        let begun = Instant::now();
+        self.ask_to_end();
+        self.has_ended().await
+    }
+
+    /// SIGTERM.
+    pub(crate) fn ask_to_end(&self) {
         self.signal(Signal::TERM);
+    }
+
+    /// Waits until it has ended as it should after SIGTERM. Returns how long that took.
+    pub(crate) async fn has_ended(&mut self) -> Duration {
+        let begun = Instant::now();
         let status = loop {
             if let Some(status) = self.ended() {
                 break status;

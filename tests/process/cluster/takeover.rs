@@ -56,6 +56,39 @@ async fn a_replica_that_is_gone_is_replaced() {
     cluster.check_health().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a replica that is ending still counts when shards are shared out, so what it gave up is not taken"]
+async fn an_instance_that_hangs_does_not_hold_up_the_others_handover() {
+    let Some(server) = server_or_skip("an_instance_that_hangs_does_not_hold_up_the_others_handover") else {
+        return;
+    };
+    let settings = "servicenow: {allow_private_networks: true, timeout: 20s}\n";
+    let wanted = Wanted { n_replicas: N_REPLICAS, n_instances: N_INSTANCES, settings, instance: json!({}) };
+    let mut cluster = Cluster::start(&server, wanted).await;
+    let mut n_rounds = 0;
+    share_out(&cluster, &mut n_rounds).await;
+    // Every replica has calls under way to some that hang.
+    let (hanging, healthy): (Vec<usize>, Vec<usize>) = (0..N_INSTANCES).partition(|company| company % 2 == 0);
+    for &company in &hanging {
+        cluster.instances[company].set_latency(Duration::from_secs(10));
+    }
+    post_round(&cluster, 1, &hanging, n_rounds).await;
+    wait_until(SHARED_WITHIN, || hanging.iter().all(|at| cluster.instances[*at].n_in_flight() > 0)).await;
+
+    cluster.replicas[0].ask_to_end();
+    let begun = Instant::now();
+    post_round(&cluster, 1, &healthy, n_rounds).await;
+    wait_until(REPLACED_WITHIN, || healthy.iter().all(|at| has_rounds(&cluster, *at, n_rounds + 1))).await;
+    let took = begun.elapsed();
+    println!("SIGTERM while instances hang: what came for others had arrived {took:.1?} later");
+    cluster.replicas[0].has_ended().await;
+    assert!(took < HANDED_OVER_WITHIN, "{took:?}{}", cluster.log_ends());
+    cluster.replicas[0].start().await;
+    cluster.settle(Duration::from_mins(1)).await;
+    let taken = (0..N_INSTANCES).map(|company| (Customer { company, number: 0 }, n_rounds + 1)).collect();
+    Verdict::of(&cluster.instances, &taken).check();
+}
+
 /// Waits until every replica delivers for some instances.
 async fn share_out(cluster: &Cluster, n_rounds: &mut u64) {
     let begun = Instant::now();
@@ -82,24 +115,31 @@ async fn n_attempts(cluster: &Cluster) -> Vec<u64> {
 /// One message for every instance, posted to one replica. Returns how long it took until all had arrived.
 async fn round(cluster: &Cluster, replica: usize, n_rounds: &mut u64, limit: Duration) -> Duration {
     let begun = Instant::now();
+    let all: Vec<usize> = (0..N_INSTANCES).collect();
+    post_round(cluster, replica, &all, *n_rounds).await;
+    *n_rounds += 1;
+    wait_until(limit, || all.iter().all(|at| has_rounds(cluster, *at, *n_rounds))).await;
+    begun.elapsed()
+}
+
+async fn post_round(cluster: &Cluster, replica: usize, companies: &[usize], nth: u64) {
     let base = cluster.replicas[replica].base();
-    for company in 0..N_INSTANCES {
-        let body = Customer { company, number: 0 }.body(*n_rounds);
-        let posted = post_signed(base, cluster.secret(), body, limit).await.expect("an answer");
+    for &company in companies {
+        let body = Customer { company, number: 0 }.body(nth);
+        let posted = post_signed(base, cluster.secret(), body, REPLACED_WITHIN).await.expect("an answer");
         assert_eq!(posted.body["accepted"], 1, "{}", posted.text);
     }
-    *n_rounds += 1;
-    let has_all = |instance: &casewire_sandbox::ServiceNowSandbox| {
-        let n_comments: usize = instance.cases().iter().map(|case| case.comments.len()).sum();
-        n_comments as u64 >= *n_rounds
-    };
-    loop {
-        let n_missing = cluster.instances.iter().filter(|instance| !has_all(instance)).count();
-        if n_missing == 0 {
-            return begun.elapsed();
-        }
-        let in_time = begun.elapsed() < limit;
-        assert!(in_time, "{n_missing} instances wait after {limit:?}{}", cluster.log_ends());
+}
+
+fn has_rounds(cluster: &Cluster, company: usize, n_rounds: u64) -> bool {
+    let cases = cluster.instances[company].cases();
+    cases.iter().map(|case| case.comments.len() as u64).sum::<u64>() >= n_rounds
+}
+
+async fn wait_until(limit: Duration, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < limit, "not within {limit:?}");
         tokio::time::sleep(POLL).await;
     }
 }
