@@ -16,3 +16,9 @@ demo:
 bench:
     cargo build --release
     cargo run --release -p casewire-bench
+
+# Replicas killed, paused, stopped and cut off from their database for a while: "60 instances, 30000 messages", or a
+# time such as "10m", also "5 replicas, 60 instances, 10m". Needs CASEWIRE_TEST_POSTGRES_URL; CASEWIRE_TEST_SEED
+# chooses what happens.
+soak size="60 instances, 30000 messages":
+    CASEWIRE_TEST_SOAK="{{size}}" cargo test --release --test api chaos_in_a_cluster -- --nocapture

@@ -1,6 +1,7 @@
 //! The program as a process: what survives when it is killed.
 
 mod chaos;
+mod cluster;
 mod copy;
 mod hub;
 mod malformed;

@@ -109,6 +109,7 @@ impl From<StoreError> for DirectoryError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(detail) => Self::Unavailable(detail),
+            StoreError::Contended => Self::Contended,
             error => Self::Internal(error.to_string()),
         }
     }

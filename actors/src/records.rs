@@ -107,6 +107,7 @@ impl From<StoreError> for RecordsError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(detail) => Self::Unavailable(detail),
+            error @ StoreError::Contended => Self::Unavailable(error.to_string()),
             error => Self::Internal(error.to_string()),
         }
     }

@@ -180,6 +180,7 @@ impl From<WriteError> for Problem {
                 tracing::warn!(reason, "the database is not available; requests are refused with 503");
                 Self::Unavailable(RETRY_SOON)
             }
+            WriteError::Store(StoreError::Contended) => Self::Unavailable(RETRY_SOON),
             WriteError::Store(error) => {
                 tracing::error!(%error, "the database refused a statement; report this");
                 Self::Internal

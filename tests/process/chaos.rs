@@ -18,7 +18,10 @@ const TIMEOUT_MS: u64 = 400;
 /// The hub is killed when so many of the messages are accepted, twice.
 const KILLS_AFTER: [u64; 2] = [180, 340];
 
-fn faults() -> Vec<SnFault> {
+/// Every way in which a call at ServiceNow can fail that the hub must get over by itself.
+///
+/// `timeout_ms` is how long a call may take; the slowest call commits so much earlier as `margin_ms`.
+pub(crate) fn faults(timeout_ms: u64, margin_ms: u64) -> Vec<SnFault> {
     vec![
         SnFault::RateLimitRule { retry_after_s: 0 },
         SnFault::BareSemaphore,
@@ -27,12 +30,17 @@ fn faults() -> Vec<SnFault> {
         SnFault::Error500BeforeCommit,
         SnFault::ResetAfterCommit,
         SnFault::ResetBeforeCommit,
-        SnFault::SlowCommit(Duration::from_millis(TIMEOUT_MS - 100)),
-        SnFault::LateAnswer(Duration::from_millis(TIMEOUT_MS * 2)),
+        SnFault::SlowCommit(Duration::from_millis(timeout_ms - margin_ms)),
+        SnFault::LateAnswer(Duration::from_millis(timeout_ms * 2)),
         SnFault::BrokenJson200,
         SnFault::Error502,
         SnFault::Error503 { retry_after_s: None },
     ]
+}
+
+/// The seed of this run.
+pub(crate) fn seed() -> u64 {
+    std::env::var("CASEWIRE_TEST_SEED").map_or(SEED, |seed| seed.parse().expect("a number"))
 }
 
 fn text(customer: u64, n: u64) -> String {
@@ -47,7 +55,7 @@ fn body(customer: u64, n: u64) -> String {
 
 #[actix_rt::test]
 async fn nothing_is_lost_doubled_or_reordered_when_the_hub_is_killed() {
-    let seed = std::env::var("CASEWIRE_TEST_SEED").map_or(SEED, |seed| seed.parse().expect("a number"));
+    let seed = seed();
     println!("seed {seed}");
     let settings = format!(
         "servicenow: {{allow_private_networks: true, timeout: {TIMEOUT_MS}ms}}\n\
@@ -58,7 +66,7 @@ async fn nothing_is_lost_doubled_or_reordered_when_the_hub_is_killed() {
     let mut hub = world.serve().await;
     let client = world.log_in(&hub).await;
     world.set_up(&client, &instance, json!({ "concurrency": 8 })).await;
-    instance.fail_rate(seed, 250, faults());
+    instance.fail_rate(seed, 250, faults(TIMEOUT_MS, 100));
 
     let mut n_accepted = 0;
     let mut n_kills = 0;

@@ -1,0 +1,104 @@
+//! ServiceNow's side of a run: agents answer in the cases, and an event that was not taken is posted again,
+//! under the same id, to another replica.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use casewire_sandbox::{ServiceNowSandbox, XFault};
+use reqwest::Method;
+use serde_json::json;
+
+use super::customers::Customer;
+use super::replica::Door;
+use super::size::N_CUSTOMERS_EACH;
+use super::wire::{Caller, answer};
+use super::world::X_TIMEOUT_MS;
+
+/// Each company's agents answer so often: X takes no more than 15 of an account in 15 minutes.
+const N_ANSWERS: u64 = 10;
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(200);
+const PERSISTENCE: Duration = Duration::from_mins(2);
+
+/// The answers that were taken, by customer, in the order in which they were.
+pub(crate) type Answers = BTreeMap<Customer, Vec<String>>;
+
+/// The agents of all companies.
+pub(crate) struct Agents {
+    pub(crate) doors: Vec<Door>,
+    pub(crate) token: String,
+    pub(crate) instances: Vec<ServiceNowSandbox>,
+    pub(crate) period: Duration,
+}
+
+/// Every way in which sending a message at X can fail that the hub must get over by itself.
+pub(crate) fn faults() -> Vec<XFault> {
+    vec![
+        XFault::Status500BeforeCommit,
+        XFault::Status500AfterCommit,
+        XFault::Status503,
+        XFault::ResetBeforeCommit,
+        XFault::ResetAfterCommit,
+        XFault::TimeoutAfterCommit(Duration::from_millis(X_TIMEOUT_MS * 2)),
+        XFault::SlowCommit(Duration::from_millis(X_TIMEOUT_MS - 600)),
+    ]
+}
+
+impl Agents {
+    pub(crate) async fn run(self) -> Answers {
+        let agents = Arc::new(self);
+        let begun = Instant::now();
+        let companies: Vec<_> = (0..agents.instances.len())
+            .map(|company| tokio::spawn(agents.clone().answer_all(company, begun)))
+            .collect();
+        let mut answers = Answers::new();
+        for company in companies {
+            answers.extend(company.await.expect("an agent comes to the end"));
+        }
+        answers
+    }
+
+    async fn answer_all(self: Arc<Self>, company: usize, begun: Instant) -> Answers {
+        let mut answers = Answers::new();
+        let pause = self.period / u32::try_from(N_ANSWERS + 1).unwrap_or(1);
+        for nth in 0..N_ANSWERS {
+            let due = begun + pause * u32::try_from(nth + 1).unwrap_or(1);
+            tokio::time::sleep_until(due.into()).await;
+            let number = usize::try_from(nth).unwrap_or_default() % N_CUSTOMERS_EACH;
+            let customer = Customer { company, number };
+            let text = format!("answer {nth} to customer {number} of company {company}");
+            self.answer(customer, &text).await;
+            answers.entry(customer).or_default().push(text);
+        }
+        answers
+    }
+
+    /// Posts one answer until it is taken, to one replica after the other.
+    async fn answer(&self, customer: Customer, text: &str) {
+        let begun = Instant::now();
+        for door in self.doors.iter().cycle().skip(customer.company) {
+            assert!(begun.elapsed() < PERSISTENCE, "{text:?} was never taken");
+            let case = self.case_of(customer);
+            if let (Some(case), Some(base)) = (case, door.base()) {
+                let event = json!({ "message": text, "case": case, "event_id": text });
+                let caller = Caller::new(&base).with_token(&self.token);
+                let request = caller.request(Method::POST, "/api/events/").json(&event).timeout(PATIENCE);
+                let status = answer(request).await.map_or(0, |reply| reply.status);
+                match status {
+                    200 | 202 => return,
+                    // Not reached or not now; or the hub has not heard yet of the case that it made.
+                    0 | 404 | 408 | 503 => {}
+                    other => panic!("{text:?} was answered with {other}"),
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn case_of(&self, customer: Customer) -> Option<String> {
+        let marks = format!(":{}:", customer.user().id);
+        let cases = self.instances[customer.company].cases();
+        cases.into_iter().find(|case| case.correlation_id.contains(&marks)).map(|case| case.sys_id)
+    }
+}
