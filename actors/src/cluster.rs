@@ -75,6 +75,9 @@ impl Cluster {
         let Some(replica) = self.leases.replica() else { return };
         let _stopped = self.keeper.ask(keeper::Stop).await;
         self.fleet.begin_nothing();
+        if let Err(error) = shards::forget(&self.pool, replica).await {
+            tracing::warn!(%error, "the others could not be told that this replica ends");
+        }
         keeper::give_up(&self.pool, &self.leases, &self.fleet, &self.signals, N_SHARDS).await;
         if let Err(error) = shards::leave(&self.pool, replica).await {
             tracing::warn!(%error, "shards could not be given up; their leases run out");

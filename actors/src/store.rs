@@ -235,7 +235,7 @@ impl Db {
             .clone()
             .application_name(&session_name("casewire", &options))
             // A process that is stopped in the middle of a transaction must not keep what it locked.
-            .options([("idle_in_transaction_session_timeout", "5s"), ("lock_timeout", "10s")]);
+            .options([("idle_in_transaction_session_timeout", "2s"), ("lock_timeout", "10s")]);
         let pool = PgPoolOptions::new()
             .max_connections(16)
             .acquire_timeout(Duration::from_secs(5))

@@ -71,9 +71,14 @@ pub(crate) async fn release(pool: &PgPool, replica: &str, ids: &[i64]) -> Result
     Ok(())
 }
 
+/// Counts no more among the replicas: the others take what this one gives up.
+pub(crate) async fn forget(pool: &PgPool, replica: &str) -> Result<(), StoreError> {
+    sqlx::query(FORGET_REPLICAS.postgres).bind(replica).execute(pool).await?;
+    Ok(())
+}
+
 /// Gives everything up, before the process ends.
 pub(crate) async fn leave(pool: &PgPool, replica: &str) -> Result<(), StoreError> {
     sqlx::query(RELEASE_ALL.postgres).bind(replica).execute(pool).await?;
-    sqlx::query(FORGET_REPLICAS.postgres).bind(replica).execute(pool).await?;
-    Ok(())
+    forget(pool, replica).await
 }

@@ -57,7 +57,6 @@ async fn a_replica_that_is_gone_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a replica that is ending still counts when shards are shared out, so what it gave up is not taken"]
 async fn an_instance_that_hangs_does_not_hold_up_the_others_handover() {
     let Some(server) = server_or_skip("an_instance_that_hangs_does_not_hold_up_the_others_handover") else {
         return;
