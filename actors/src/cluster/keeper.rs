@@ -34,7 +34,7 @@ const QUESTION: Duration = Duration::from_secs(3);
 const ROUNDS_TOO_MANY: u32 = 2;
 /// How long what is under way may take to end before its shard is given up all the same: whoever follows
 /// looks up what became of it.
-const LEAVE_LIMIT: Duration = Duration::from_secs(20);
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The actor.
 pub(crate) struct LeaseKeeper {

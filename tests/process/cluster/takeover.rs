@@ -17,6 +17,9 @@ const N_INSTANCES: usize = 24;
 const REPLACED_WITHIN: Duration = Duration::from_secs(15);
 /// The same from SIGTERM on, with nothing under way.
 const HANDED_OVER_WITHIN: Duration = Duration::from_secs(3);
+/// The same where instances hang: one that shares its shard with one of them waits for it up to 5 s, and none as
+/// long as the hanging calls last.
+const HANDED_OVER_BESIDE_HANGING: Duration = Duration::from_secs(8);
 /// From a start until the new replica delivers for some.
 const SHARED_WITHIN: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(20);
@@ -81,7 +84,7 @@ async fn an_instance_that_hangs_does_not_hold_up_the_others_handover() {
     let took = begun.elapsed();
     println!("SIGTERM while instances hang: what came for others had arrived {took:.1?} later");
     cluster.replicas[0].has_ended().await;
-    assert!(took < HANDED_OVER_WITHIN, "{took:?}{}", cluster.log_ends());
+    assert!(took < HANDED_OVER_BESIDE_HANGING, "{took:?}{}", cluster.log_ends());
     cluster.replicas[0].start().await;
     cluster.settle(Duration::from_mins(1)).await;
     let taken = (0..N_INSTANCES).map(|company| (Customer { company, number: 0 }, n_rounds + 1)).collect();
