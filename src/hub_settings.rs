@@ -1,10 +1,10 @@
 //! What the actors need of the settings, in their own types.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use casewire_actors::accounts::AttemptLimit;
 use casewire_actors::delivery::backoff::Backoff;
-use casewire_actors::delivery::rate::{Rate, RateError};
 use casewire_actors::domain::sealing::{KeyFileError, NotAKey, Sealer, SealingKey, load_or_create_key_file};
 use casewire_actors::domain::token_policy::{Refresh, TokenPolicy};
 use casewire_actors::hub::{HubSettings, Migrate, TrafficSettings};
@@ -25,9 +25,6 @@ pub enum Unusable {
     /// There is no key and no place for one.
     #[error("secrets.key: a database without a file needs a key; make one with `openssl rand -base64 32`")]
     NoKey,
-    /// The rate is out of bounds.
-    #[error("delivery.rate: {0}")]
-    Rate(#[from] RateError),
 }
 
 /// The hub that these settings ask for. Makes the key file beside an embedded database if there is none.
@@ -37,7 +34,10 @@ pub fn hub_settings(settings: &Settings, migrate: Migrate) -> Result<HubSettings
         database_url: settings.database.url.secret().clone(),
         migrate,
         tokens: token_policy(&settings.auth),
-        login_attempts: AttemptLimit { failures: attempts.times.get(), period: attempts.per },
+        login_attempts: AttemptLimit {
+            failures: attempts.n_calls(),
+            period: Duration::from_millis(attempts.period_ms().unsigned_abs()),
+        },
         traffic: traffic_settings(settings)?,
     })
 }
@@ -55,7 +55,6 @@ fn token_policy(auth: &Auth) -> TokenPolicy {
 fn traffic_settings(settings: &Settings) -> Result<TrafficSettings, Unusable> {
     let (servicenow, twitter, delivery) = (&settings.servicenow, &settings.twitter, &settings.delivery);
     let reach = if servicenow.allow_private_networks { Reach::PrivateAllowed } else { Reach::PublicOnly };
-    let period_ms = i64::try_from(delivery.rate.per.as_millis()).unwrap_or(i64::MAX);
     Ok(TrafficSettings {
         sealer: sealer(settings)?,
         reach,
@@ -68,7 +67,7 @@ fn traffic_settings(settings: &Settings) -> Result<TrafficSettings, Unusable> {
         consumer_secret: twitter.consumer_secret.clone(),
         bearer_token: twitter.bearer_token.clone(),
         verifies_signatures: twitter.verify_signatures,
-        rate: Rate::new(delivery.rate.times.get(), period_ms)?,
+        rate: delivery.rate,
         concurrency: u8::try_from(delivery.concurrency.get()).unwrap_or(u8::MAX),
         retry_for: delivery.retry_for,
         backoff: Backoff {

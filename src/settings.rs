@@ -25,9 +25,7 @@ pub use self::sections::{
     Auth, Backoff, Database, Delivery, Events, Log, LogFormat, PasswordCheck, Retention, Secrets, Server,
     ServiceNow, Twitter,
 };
-pub use self::values::{
-    BaseUrl, DatabaseKind, DatabaseUrl, Rate, format_duration, parse_address, parse_duration,
-};
+pub use self::values::{BaseUrl, DatabaseKind, DatabaseUrl, format_duration, parse_address, parse_duration};
 
 /// The file read when none is named; it may be missing.
 pub const DEFAULT_FILE: &str = "settings.yaml";

@@ -6,10 +6,10 @@
 //! - [`instance_delivery`] and [`account_delivery`]: what one attempt does over there.
 //! - `walk`: the steps of an attempt at ServiceNow; `party`: whom they are about.
 //! - [`fleet`]: starts actors on demand and wakes them.
-//! - [`backoff`], [`breaker`], [`rate`], [`split`]: policies, pure values.
+//! - [`backoff`], [`breaker`], `rate_window`, [`split`]: policies, pure values.
 
 pub mod backoff;
-pub mod rate;
+
 pub mod split;
 
 pub(crate) mod account_delivery;
@@ -23,6 +23,7 @@ pub(crate) mod journal;
 pub(crate) mod lane_run;
 pub(crate) mod message;
 mod party;
+mod rate_window;
 mod schedule;
 pub(crate) mod standing;
 pub(crate) mod target;

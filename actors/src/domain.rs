@@ -2,10 +2,12 @@
 
 pub mod account;
 pub(crate) mod app_limit;
+pub mod duration;
 pub mod failure;
 pub mod fields;
 pub mod instance;
 pub mod password;
+pub mod rate;
 pub mod record;
 pub mod replay;
 pub mod requester;

@@ -5,11 +5,12 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use casewire_actors::domain::rate::Rate;
 use casewire_actors::domain::secret::Secret;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::values::{self, BaseUrl, DatabaseUrl, Rate};
+use super::values::{self, BaseUrl, DatabaseUrl};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -126,7 +127,7 @@ impl Default for Auth {
             auto_refresh_max_ttl: None,
             token_prefix: String::new(),
             password_check: PasswordCheck::Length,
-            login_attempts: rate(10, 60 * SECOND),
+            login_attempts: rate(10, 60_000),
         }
     }
 }
@@ -235,7 +236,7 @@ pub struct Delivery {
 impl Default for Delivery {
     fn default() -> Self {
         Self {
-            rate: rate(20, SECOND),
+            rate: rate(20, 1000),
             concurrency: at_least_one(4),
             retry_for: DAY,
             backoff: Backoff::default(),
@@ -310,6 +311,6 @@ fn at_least_one(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).expect("defaults are not zero")
 }
 
-fn rate(times: u32, per: Duration) -> Rate {
-    Rate { times: at_least_one(times), per }
+fn rate(n_calls: u32, period_ms: i64) -> Rate {
+    Rate::new(n_calls, period_ms).expect("defaults are within bounds")
 }

@@ -4,22 +4,16 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use casewire_actors::domain::duration::{format_duration_ms, parse_duration_ms};
 use casewire_actors::domain::secret::Secret;
 use ipnet::IpNet;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use url::Url;
-
-/// Longer is a mistake, and would overflow times far from now.
-const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
-
-const UNITS_MS: [(&str, u64); 5] =
-    [("ms", 1), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
 
 const UNITS_BYTES: [(&str, u64); 8] = [
     ("KiB", 1 << 10),
@@ -34,24 +28,13 @@ const UNITS_BYTES: [(&str, u64); 8] = [
 
 /// Reads `30d`, `12h`, `15m`, `2s` or `250ms`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a duration with a unit");
-    let (digits, unit) = split_unit(text);
-    let n: u64 = digits.parse().map_err(|_| wrong())?;
-    let (_, ms) = UNITS_MS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
-    let duration = n.checked_mul(*ms).map(Duration::from_millis).filter(|duration| *duration <= LONGEST);
-    duration.ok_or_else(|| format!("{text:?} is longer than 100 years"))
+    let duration_ms = parse_duration_ms(text.trim()).map_err(|problem| format!("{text:?}: {problem}"))?;
+    Ok(Duration::from_millis(duration_ms.unsigned_abs()))
 }
 
 /// Writes a duration as [`parse_duration`] reads it, in the largest unit that is exact.
 pub fn format_duration(duration: Duration) -> String {
-    let ms = duration.as_millis();
-    let exact = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)]
-        .into_iter()
-        .find(|(_, unit_ms)| ms.is_multiple_of(*unit_ms) && (ms > 0 || *unit_ms == 1_000));
-    match exact {
-        Some((unit, unit_ms)) => format!("{}{unit}", ms / unit_ms),
-        None => format!("{ms}ms"),
-    }
+    format_duration_ms(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn split_unit(text: &str) -> (&str, &str) {
@@ -72,42 +55,6 @@ fn parse_size(text: &str) -> Result<usize, String> {
     };
     let bytes = n.checked_mul(factor).and_then(|bytes| usize::try_from(bytes).ok());
     bytes.ok_or_else(|| format!("{text:?} is too large"))
-}
-
-/// How often something may happen: so many times in each period.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rate {
-    /// How many times.
-    pub times: NonZeroU32,
-    /// In how long; never zero.
-    pub per: Duration,
-}
-
-impl FromStr for Rate {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a rate");
-        let (times, per) = text.split_once(" per ").ok_or_else(wrong)?;
-        let times = times.trim().parse().map_err(|_| wrong())?;
-        let per = parse_duration(per).map_err(|_| wrong())?;
-        if per.is_zero() {
-            return Err(format!("{text:?} has an empty period"));
-        }
-        Ok(Self { times, per })
-    }
-}
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} per {}", self.times, format_duration(self.per))
-    }
-}
-
-impl<'de> Deserialize<'de> for Rate {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        parsed(deserializer, str::parse)
-    }
 }
 
 /// Where a service is reached: an http or https URL that paths are appended to.

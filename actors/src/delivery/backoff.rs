@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rate::duration_text;
+use crate::domain::duration::duration_text;
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 
 const MINUTE_MS: i64 = 60 * 1000;

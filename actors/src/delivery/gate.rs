@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::rate::{Rate, RateWindow, Wait};
+use super::rate_window::{RateWindow, Wait};
 use crate::cluster::leases::{Lease, Leases};
 use crate::domain::failure::{Effect, ErrorClass, Failure};
+use crate::domain::rate::Rate;
 use crate::kernel::Sources;
 use crate::metrics::Metrics;
 

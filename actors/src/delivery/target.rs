@@ -4,7 +4,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::gate::Gate;
 use super::lane_run::{Courier, Run};
-use super::rate::Rate;
+use crate::domain::rate::Rate;
 use crate::store::StoreError;
 
 /// How a target is doing, as its record says.

@@ -12,7 +12,7 @@ use super::account_delivery::AccountSettings;
 use super::backoff::Backoff;
 use super::fleet::{DeliverySettings, Fleet, Sweeper};
 use super::instance_delivery::InstanceSettings;
-use super::rate::Rate;
+use crate::domain::rate::Rate;
 use crate::domain::secret::Secret;
 use crate::intake::{Intake, IntakeError, Receipt, Receive};
 use crate::kernel::panic_matrix::PANICS;

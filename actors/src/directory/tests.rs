@@ -3,10 +3,10 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::delivery::rate::Rate;
 use crate::domain::account::{AccountForm, AccountView};
 use crate::domain::fields::Writing;
 use crate::domain::instance::{InstanceForm, InstanceView};
+use crate::domain::rate::Rate;
 use crate::domain::requester::Requester;
 use crate::domain::sealing::SealingKey;
 use crate::kernel::panic_matrix::{PANICS, panics_when_told};

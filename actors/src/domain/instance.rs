@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::secret::Secret;
-use crate::delivery::rate::{Rate, format_duration_ms};
+use crate::domain::duration::format_duration_ms;
+use crate::domain::rate::Rate;
 use crate::net::{InstanceUrl, Reach};
 use crate::servicenow::customers::CustomerTable;
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::record::{DeliveryStatus, RecordFilter};
 use super::time::format_time;
-use crate::delivery::rate::{Rate, RateError};
+use crate::domain::rate::{Rate, RateError};
 
 /// Up to so many dead letters are put back within the request that asks for it.
 pub const AT_ONCE: i64 = 100;

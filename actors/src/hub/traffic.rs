@@ -11,11 +11,11 @@ use crate::delivery::account_delivery::{AccountSettings, OpenAccount};
 use crate::delivery::backoff::Backoff;
 use crate::delivery::fleet::{DeliverySettings, Fleet, Sweeper};
 use crate::delivery::instance_delivery::{InstanceSettings, OpenInstance};
-use crate::delivery::rate::Rate;
 use crate::directory::{
     ChangeKind, Desk, Directory, LoadError, OnChanged, Target, load_account, load_instance, start_directory,
 };
 use crate::domain::instance::{AuthKind, Instance, InstanceDefaults};
+use crate::domain::rate::Rate;
 use crate::domain::sealing::Sealer;
 use crate::domain::secret::Secret;
 use crate::intake::Intake;

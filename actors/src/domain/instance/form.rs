@@ -3,8 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::{AuthKind, InstanceDefaults, InstanceSecrets, InstanceSettings, Mode};
-use crate::delivery::rate::{Rate, parse_duration_ms};
+use crate::domain::duration::parse_duration_ms;
 use crate::domain::fields::{FieldErrors, Fields, Writing, sentence};
+use crate::domain::rate::Rate;
 use crate::domain::secret::Secret;
 use crate::net::{InstanceUrl, Reach, parse_instance_url};
 use crate::servicenow::customers::CustomerTable;
