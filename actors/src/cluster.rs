@@ -21,7 +21,7 @@ use crate::delivery::fleet::Fleet;
 use crate::hub::traffic::Traffic;
 use crate::kernel::{Mailbox, start};
 use crate::shared::Shared;
-use crate::store::{Db, shards};
+use crate::store::{Db, session_pool, shards};
 
 /// How long a connection is waited for.
 const ACQUIRE: Duration = Duration::from_secs(3);
@@ -43,10 +43,7 @@ impl Cluster {
         let Db::Postgres(pool) = &shared.db else { return None };
         // Connections of its own: leases are renewed whatever the others wait for.
         let options = pool.connect_options().as_ref().clone();
-        let pool = sqlx::postgres::PgPoolOptions::new()
-            .max_connections(4)
-            .acquire_timeout(ACQUIRE)
-            .connect_lazy_with(options);
+        let pool = session_pool().max_connections(4).acquire_timeout(ACQUIRE).connect_lazy_with(options);
         let keeper = LeaseKeeper::new(
             pool.clone(),
             shared.leases.clone(),

@@ -64,6 +64,13 @@ pub enum StoreError {
     Refused(String),
 }
 
+impl StoreError {
+    /// Whether the same may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Contended)
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let Some(refusal) = error.as_database_error() else { return Self::Unavailable(error.to_string()) };
@@ -231,12 +238,8 @@ impl Db {
 
     async fn connect_postgres(url: &str) -> Result<Self, StoreError> {
         let options = postgres_options(url)?;
-        let options = options
-            .clone()
-            .application_name(&session_name("casewire", &options))
-            // A process that is stopped in the middle of a transaction must not keep what it locked.
-            .options([("idle_in_transaction_session_timeout", "2s"), ("lock_timeout", "10s")]);
-        let pool = PgPoolOptions::new()
+        let options = options.clone().application_name(&session_name("casewire", &options));
+        let pool = session_pool()
             .max_connections(16)
             .acquire_timeout(Duration::from_secs(5))
             .connect_with(options)
@@ -342,6 +345,21 @@ async fn migrations_in(conn: &mut Conn<'_>) -> Result<SchemaState, StoreError> {
     }
     let n_missing = known.iter().filter(|migration| !applied.contains(&migration.version)).count();
     Ok(if n_missing == 0 { SchemaState::Current } else { SchemaState::Behind(n_missing) })
+}
+
+/// Said at the start of every session, not as options of the connection: poolers do not pass those on.
+///
+/// A process that is stopped in the middle of a transaction must not keep what it locked. And every statement
+/// here finds its rows by an index, in few steps: a server that planned it while a table was nearly empty must
+/// not go on reading the whole of it when it is full.
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '2s'; SET lock_timeout = '10s'; \
+    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
+
+/// Options of a pool whose sessions begin as they must.
+pub(crate) fn session_pool() -> PgPoolOptions {
+    PgPoolOptions::new().after_connect(|conn, _| {
+        Box::pin(async move { sqlx::raw_sql(SESSION).execute(conn).await.map(drop) })
+    })
 }
 
 fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {

@@ -43,14 +43,15 @@ impl WriteError {
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Store(error) => matches!(error, StoreError::Unavailable(_) | StoreError::Contended),
+            Self::Store(error) => error.is_transient(),
             Self::Ask(_) => true,
         }
     }
 }
 
-/// A change that is not one of the frequent ones. Applied in the group's transaction, under a savepoint.
-pub(crate) trait Change: Send + 'static {
+/// A change that is not one of the frequent ones. Applied in the group's transaction, under a savepoint; more
+/// than once, when the transaction has to begin anew.
+pub(crate) trait Change: Clone + Send + 'static {
     /// What the caller gets after the commit.
     type Output: Send + 'static;
     /// Applies the change.

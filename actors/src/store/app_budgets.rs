@@ -16,6 +16,7 @@ statements! {
 }
 
 /// Takes a call out of the app's limit, if the account may have it now.
+#[derive(Debug, Clone)]
 pub(crate) struct TakeCall {
     /// `dm` or `reply`.
     pub(crate) budget: &'static str,
@@ -54,6 +55,7 @@ impl Change for TakeCall {
 }
 
 /// Takes over what X told of the app's limit.
+#[derive(Debug, Clone)]
 pub(crate) struct Learn {
     pub(crate) budget: &'static str,
     pub(crate) remaining: i64,

@@ -52,18 +52,19 @@ statements! {
         message_id = COALESCE(r.value->>'message_id', message_id), case_sys_id = COALESCE(r.value->>'case_sys_id', case_sys_id), case_number = COALESCE(r.value->>'case_number', case_number),
         delivered_at = r.value->>'delivered_at', fence = r.value->>'end_mark'
         FROM json_each($1) AS r WHERE deliveries.id = r.value->>'id' AND deliveries.fence IN (r.value->>'held', r.value->>'mark')"
-        postgres "WITH r AS (SELECT * FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, lane_id TEXT, held BIGINT, mark BIGINT, end_mark BIGINT, status TEXT, journal TEXT, at BIGINT, duration_ms BIGINT, attempts BIGINT, http_status BIGINT, next_attempt_at BIGINT, error_class TEXT, error_detail TEXT, message_id TEXT, case_sys_id TEXT, case_number TEXT, delivered_at BIGINT, n_done BIGINT, lane_ready_at BIGINT)),
+        postgres "WITH r AS (SELECT * FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, held BIGINT, mark BIGINT, end_mark BIGINT, status TEXT, journal TEXT, at BIGINT, duration_ms BIGINT, attempts BIGINT, http_status BIGINT, next_attempt_at BIGINT, error_class TEXT, error_detail TEXT, message_id TEXT, case_sys_id TEXT, case_number TEXT, delivered_at BIGINT, n_done BIGINT, lane_ready_at BIGINT)),
         earlier AS (SELECT d.id FROM r JOIN deliveries AS d ON d.id = r.id AND d.fence = r.end_mark),
         settled AS (UPDATE deliveries SET status = r.status, journal = r.journal, begun_at = COALESCE(deliveries.begun_at, r.at), attempts = r.attempts,
             next_attempt_at = r.next_attempt_at, error_class = r.error_class, error_detail = r.error_detail,
             message_id = COALESCE(r.message_id, deliveries.message_id), case_sys_id = COALESCE(r.case_sys_id, deliveries.case_sys_id), case_number = COALESCE(r.case_number, deliveries.case_number),
             delivered_at = r.delivered_at, fence = r.end_mark
-            FROM r WHERE deliveries.id = r.id AND deliveries.fence IN (r.held, r.mark) RETURNING deliveries.id),
-        lane AS (UPDATE lanes SET n_pending = n_pending - r.n_done, ready_at = CASE WHEN n_pending - r.n_done <= 0 THEN NULL ELSE r.lane_ready_at END,
-            urgency = CASE WHEN urgency = 2 THEN 2 WHEN r.n_done > 0 THEN 0 ELSE 1 END
-            FROM r JOIN settled ON settled.id = r.id WHERE lanes.id = r.lane_id),
+            FROM r WHERE deliveries.id = r.id AND deliveries.fence IN (r.held, r.mark)
+            RETURNING deliveries.id, deliveries.lane_id, r.n_done, r.lane_ready_at, r.at, r.http_status, r.error_class, r.error_detail, r.duration_ms),
+        lane AS (UPDATE lanes SET n_pending = n_pending - settled.n_done, ready_at = CASE WHEN n_pending - settled.n_done <= 0 THEN NULL ELSE settled.lane_ready_at END,
+            urgency = CASE WHEN urgency = 2 THEN 2 WHEN settled.n_done > 0 THEN 0 ELSE 1 END
+            FROM settled WHERE lanes.id = settled.lane_id),
         attempt AS (INSERT INTO attempts (delivery_id, n, at, http_status, error_class, error_detail, duration_ms)
-            SELECT r.id, (SELECT COUNT(*) + 1 FROM attempts WHERE delivery_id = r.id), r.at, r.http_status, r.error_class, r.error_detail, r.duration_ms FROM r JOIN settled ON settled.id = r.id)
+            SELECT id, (SELECT COUNT(*) + 1 FROM attempts WHERE delivery_id = settled.id), at, http_status, error_class, error_detail, duration_ms FROM settled)
         SELECT COALESCE(CAST(json_agg(id) AS TEXT), '[]') FROM (SELECT id FROM settled UNION SELECT id FROM earlier) AS known";
     SETTLED = sqlite "SELECT json_group_array(d.id) FROM json_each($1) AS r JOIN deliveries AS d ON d.id = r.value->>'id' AND d.fence = r.value->>'end_mark'";
 }

@@ -33,6 +33,7 @@ statements! {
     COUNT_DEAD_OF_ALL = "SELECT COUNT(*), COUNT(CASE WHEN payload IS NULL THEN 1 END) FROM deliveries
         WHERE status = 'dead' AND (CAST($1 AS TEXT) IS NULL OR direction = $1) AND (CAST($2 AS TEXT) IS NULL OR instance_id = $2) AND created_at >= $3 AND created_at < $4";
     // The journal and the time of its beginning stay: what may have been done is looked up before it is repeated.
+    // PostgreSQL must not see that the index of dead letters would do: there may be a million.
     REVIVE = sqlite "UPDATE deliveries SET attempts = 0, next_attempt_at = $2, deadline_at = $3, error_class = NULL, error_detail = NULL, delivered_at = NULL,
         instance_id = CASE direction WHEN 'to_servicenow' THEN (SELECT a.instance_id FROM accounts a WHERE a.id = deliveries.account_id) ELSE instance_id END,
         status = CASE WHEN direction = 'to_servicenow' AND (SELECT a.instance_id FROM accounts a WHERE a.id = deliveries.account_id) IS NULL THEN 'blocked' ELSE 'queued' END
@@ -41,7 +42,7 @@ statements! {
         postgres "UPDATE deliveries SET attempts = 0, next_attempt_at = $2, deadline_at = $3, error_class = NULL, error_detail = NULL, delivered_at = NULL,
         instance_id = CASE direction WHEN 'to_servicenow' THEN (SELECT a.instance_id FROM accounts a WHERE a.id = deliveries.account_id) ELSE instance_id END,
         status = CASE WHEN direction = 'to_servicenow' AND (SELECT a.instance_id FROM accounts a WHERE a.id = deliveries.account_id) IS NULL THEN 'blocked' ELSE 'queued' END
-        WHERE id IN (SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON))) AND status = 'dead' AND payload IS NOT NULL
+        WHERE id = ANY (ARRAY(SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)))) AND CASE status WHEN 'dead' THEN payload IS NOT NULL ELSE FALSE END
         RETURNING lane_id, account_id, direction, instance_id";
     REVIVE_LANES = sqlite "INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at, urgency)
         SELECT value->>'id', value->>'account_id', value->>'direction', value->>'target_id', value->>'n_pending', value->>'ready_at', 2

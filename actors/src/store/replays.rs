@@ -149,7 +149,7 @@ pub(crate) async fn next_due(db: &Db) -> Result<Option<i64>, StoreError> {
 }
 
 /// Stores a new replay. Gives `false` when as many run already as may.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct AddReplay(pub(crate) Replay);
 
 impl Change for AddReplay {
@@ -235,7 +235,7 @@ impl Change for Step {
 }
 
 /// Cancels a replay. Gives `false` when it is not running.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CancelReplay {
     pub(crate) id: String,
     pub(crate) now_ms: i64,

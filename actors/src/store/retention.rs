@@ -8,7 +8,7 @@ statements! {
     ERASED_UP_TO = "SELECT value FROM marks WHERE name = 'erased_up_to'";
     OF_AGE = "SELECT id, status FROM deliveries WHERE id >= $1 AND id < $2 ORDER BY id LIMIT CAST($3 AS BIGINT)";
     ERASE = sqlite "UPDATE deliveries SET payload = NULL, journal = NULL WHERE payload IS NOT NULL AND id IN (SELECT value FROM json_each($1))"
-        postgres "UPDATE deliveries SET payload = NULL, journal = NULL WHERE payload IS NOT NULL AND id IN (SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)))";
+        postgres "UPDATE deliveries SET payload = NULL, journal = NULL WHERE payload IS NOT NULL AND id = ANY (ARRAY(SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON))))";
     NOTE = "INSERT INTO marks (name, value) VALUES ('erased_up_to', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     // Walks the key of the table: what was deleted is not met again, so no mark is needed, and a delivery
     // that was replayed meanwhile is met once more.
@@ -16,9 +16,9 @@ statements! {
     // Locked, so that none of them is replayed and tried again before its attempts are gone: they are
     // numbered by their count, so either all of a delivery are there or none.
     ENDED = sqlite "SELECT d.id FROM deliveries AS d WHERE d.id IN (SELECT value FROM json_each($1)) AND d.status IN ('delivered', 'dead') AND NOT EXISTS (SELECT 1 FROM attempts AS a WHERE a.delivery_id = d.id AND a.at >= $2)"
-        postgres "SELECT d.id FROM deliveries AS d WHERE d.id IN (SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON))) AND d.status IN ('delivered', 'dead') AND NOT EXISTS (SELECT 1 FROM attempts AS a WHERE a.delivery_id = d.id AND a.at >= $2) ORDER BY d.id FOR UPDATE OF d";
+        postgres "SELECT d.id FROM deliveries AS d WHERE d.id = ANY (ARRAY(SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)))) AND d.status IN ('delivered', 'dead') AND NOT EXISTS (SELECT 1 FROM attempts AS a WHERE a.delivery_id = d.id AND a.at >= $2) ORDER BY d.id FOR UPDATE OF d";
     FORGET = sqlite "DELETE FROM attempts WHERE delivery_id IN (SELECT value FROM json_each($1))"
-        postgres "DELETE FROM attempts WHERE delivery_id IN (SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)))";
+        postgres "DELETE FROM attempts WHERE delivery_id = ANY (ARRAY(SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON))))";
 }
 
 /// Records looked at in one commit.
@@ -26,7 +26,7 @@ const AT_ONCE: i64 = 500;
 
 /// Erases texts of ended deliveries that were accepted before then, from where the last one stopped.
 /// Stops before the first delivery that has not ended: its text is still needed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Erase {
     pub(crate) cutoff_ms: i64,
 }
@@ -106,7 +106,7 @@ pub(crate) async fn attempted(db: &Db, after: &str, cutoff_ms: i64) -> Result<At
 
 /// Deletes the attempts of those of these deliveries that have ended and were not tried since then. Their
 /// records stay, with the count of their attempts and how the last one failed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ForgetAttempts {
     pub(crate) ids: Vec<String>,
     pub(crate) cutoff_ms: i64,

@@ -11,6 +11,7 @@ use super::*;
 mod app_budgets;
 mod copy;
 pub(crate) mod deliveries;
+mod plans;
 mod records;
 mod replays;
 mod retention;

@@ -49,14 +49,28 @@ pub(super) async fn commit(db: Db, metrics: Metrics, leases: Leases, mut group: 
     }
 }
 
+/// Two commits that wait for each other's rows are told apart by the server, which gives up one of them:
+/// that one is written again.
 async fn write(db: &Db, replica: Option<&str>, group: &mut [Request]) -> Vec<Outcome> {
-    let n_requests = group.len();
-    let all = |outcome: Outcome| vec![outcome; n_requests];
+    for _ in 0..MAX_DEADLOCKS {
+        match try_write(db, replica, group).await {
+            Err(StoreError::Contended) => {}
+            ended => return ended.unwrap_or_else(|error| vec![Err(error); group.len()]),
+        }
+    }
+    vec![Err(StoreError::Contended); group.len()]
+}
+
+async fn try_write(
+    db: &Db,
+    replica: Option<&str>,
+    group: &mut [Request],
+) -> Result<Vec<Outcome>, StoreError> {
     match write_together(db, replica, group).await {
-        Ok(written) => all(Ok(Rc::new(written))),
-        Err(error @ (StoreError::Unavailable(_) | StoreError::Contended)) => all(Err(error)),
+        Ok(written) => Ok(vec![Ok(Rc::new(written)); group.len()]),
+        Err(error) if error.is_transient() => Err(error),
         // One of them was refused, and with it the whole transaction.
-        Err(_) => write_one_by_one(db, replica, group).await.unwrap_or_else(|error| all(Err(error))),
+        Err(_) => write_one_by_one(db, replica, group).await,
     }
 }
 
@@ -66,7 +80,7 @@ async fn write_together(
     group: &mut [Request],
 ) -> Result<Written, StoreError> {
     if !group.iter().any(Request::is_other) {
-        return commit_batch(db, &batch(replica, group)).await;
+        return batch(replica, group).commit(db).await;
     }
     let mut transaction = db.begin().await?;
     let written = batch(replica, group).write(&mut transaction.conn()).await?;
@@ -77,18 +91,6 @@ async fn write_together(
     }
     transaction.commit().await?;
     Ok(written)
-}
-
-/// Two commits that wait for each other's rows are told apart by the server, which gives up one of them:
-/// that one is written again.
-async fn commit_batch(db: &Db, batch: &Batch<'_>) -> Result<Written, StoreError> {
-    for _ in 0..MAX_DEADLOCKS {
-        match batch.commit(db).await {
-            Err(StoreError::Contended) => {}
-            ended => return ended,
-        }
-    }
-    batch.commit(db).await
 }
 
 /// One that is refused leaves the others untouched.
@@ -109,16 +111,24 @@ async fn write_one_by_one(
         savepoint(conn, SET_SAVEPOINT).await?;
         let written = batch(replica, std::slice::from_ref(request)).write(conn).await;
         savepoint(conn, if written.is_ok() { RELEASE_SAVEPOINT } else { ROLL_BACK_TO_SAVEPOINT }).await?;
+        if let Err(error @ StoreError::Contended) = written {
+            return Err(error);
+        }
         outcomes.push(written.map(Rc::new));
     }
     transaction.commit().await?;
     Ok(outcomes)
 }
 
+/// A change that is refused is undone, and its caller told; one that lost against another commit makes the
+/// whole transaction begin anew.
 async fn apply(change: &mut dyn PendingChange, conn: &mut Conn<'_>) -> Result<(), StoreError> {
     savepoint(conn, SET_SAVEPOINT).await?;
-    let is_applied = change.apply(conn).await;
-    savepoint(conn, if is_applied { RELEASE_SAVEPOINT } else { ROLL_BACK_TO_SAVEPOINT }).await
+    match change.apply(conn).await {
+        Ok(()) => savepoint(conn, RELEASE_SAVEPOINT).await,
+        Err(StoreError::Contended) => Err(StoreError::Contended),
+        Err(_) => savepoint(conn, ROLL_BACK_TO_SAVEPOINT).await,
+    }
 }
 
 statements! {
@@ -182,33 +192,32 @@ fn admissions(written: &Written, rows: Vec<NewDelivery>) -> Vec<(NewDelivery, Ad
 
 /// A [`Change`] of any kind, with its caller.
 pub(super) trait PendingChange: Send {
-    /// Applies it; says whether it worked. The result is kept for the answer.
-    fn apply<'a>(&'a mut self, conn: &'a mut Conn<'_>) -> LocalBoxFuture<'a, bool>;
+    /// Applies it. The result is kept for the answer, until it is applied again.
+    fn apply<'a>(&'a mut self, conn: &'a mut Conn<'_>) -> LocalBoxFuture<'a, Result<(), StoreError>>;
     /// Answers the caller.
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 /// A [`Change`] that waits for its commit.
 pub(super) struct Pending<C: Change> {
-    change: Option<C>,
+    change: C,
     result: Option<Result<C::Output, StoreError>>,
     reply: Reply<C::Output>,
 }
 
 impl<C: Change> Pending<C> {
     pub(super) fn new(change: C, reply: Reply<C::Output>) -> Self {
-        Self { change: Some(change), result: None, reply }
+        Self { change, result: None, reply }
     }
 }
 
 impl<C: Change> PendingChange for Pending<C> {
-    fn apply<'a>(&'a mut self, conn: &'a mut Conn<'_>) -> LocalBoxFuture<'a, bool> {
+    fn apply<'a>(&'a mut self, conn: &'a mut Conn<'_>) -> LocalBoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            let Some(change) = self.change.take() else { return false };
-            let result = change.apply(conn).await;
-            let is_applied = result.is_ok();
+            let result = self.change.clone().apply(conn).await;
+            let applied = result.as_ref().map(drop).map_err(StoreError::clone);
             self.result = Some(result);
-            is_applied
+            applied
         })
     }
 
