@@ -13,6 +13,7 @@ pub mod backoff;
 pub mod split;
 
 pub(crate) mod account_delivery;
+pub(crate) mod allotments;
 pub(crate) mod arrivals;
 pub(crate) mod breaker;
 pub(crate) mod engine;

@@ -26,6 +26,7 @@ pub(crate) mod deliveries;
 pub(crate) mod instances;
 pub(crate) mod lanes;
 pub(crate) mod marks;
+pub(crate) mod rate_allotments;
 pub(crate) mod records;
 pub(crate) mod replays;
 pub(crate) mod retention;

@@ -74,9 +74,7 @@ pub(crate) struct Drain;
 impl<T: Target> Delivery<T> {
     /// An actor that has read nothing yet.
     pub(crate) fn new(target: Rc<T>, run: Run, on_end: Ended) -> Self {
-        let shared = &run.shared;
-        let (sources, metrics) = (shared.sources.clone(), shared.metrics.clone());
-        let gate = Gate::new(sources, metrics, Rate::default(), shared.leases.clone(), run.lease);
+        let gate = Gate::new(run.shared.clone(), target.id(), Rate::default(), run.lease);
         Self::behind(gate, target, run, on_end)
     }
 
@@ -352,9 +350,8 @@ impl<T: Target> Delivery<T> {
     }
 
     fn end_if_idle(&mut self, context: &mut Context<Self>) {
-        // What was sent within the rate's period must not be forgotten.
-        let period_ms = self.equipment.as_ref().map_or(0, |equipment| equipment.rate.period_ms());
-        let idle_ms = i64::try_from(IDLE.as_millis()).unwrap_or(i64::MAX).max(period_ms);
+        // Longer than any rate's period that is counted here alone.
+        let idle_ms = i64::try_from(IDLE.as_millis()).unwrap_or(i64::MAX);
         let is_busy = self.is_loading || !self.schedule.is_empty();
         if !is_busy && self.run.now_ms() - self.last_work_at > idle_ms {
             context.stop();

@@ -6,38 +6,40 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
+use super::allotments::{Allotments, is_kept};
 use super::rate_window::{RateWindow, Wait};
-use crate::cluster::leases::{Lease, Leases};
+use crate::cluster::leases::Lease;
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::domain::rate::Rate;
-use crate::kernel::Sources;
-use crate::metrics::Metrics;
+use crate::shared::Shared;
+use crate::store::StoreError;
 
 /// Clones share one window. Lives on the actor's arbiter.
 #[derive(Clone)]
 pub(crate) struct Gate {
-    sources: Sources,
-    metrics: Metrics,
+    shared: Shared,
     window: Rc<RefCell<RateWindow>>,
     // Held while waiting: callers pass in the order in which they came.
     line: Rc<Mutex<()>>,
     paused_until: Rc<Cell<i64>>,
     n_passed: Rc<Cell<u64>>,
-    leases: Leases,
     lease: Lease,
+    allotments: Allotments,
 }
 
 /// A place in the rate for a call that is about to start; given back when it does not.
 pub(crate) struct Reservation {
     gate: Gate,
     is_started: bool,
+    /// Out of what is stored as taken.
+    is_allotted: bool,
 }
 
 impl Reservation {
     /// The call starts now. Gives the time, in epoch milliseconds.
     pub(crate) fn start(mut self) -> i64 {
         self.is_started = true;
-        let now_ms = self.gate.sources.now_ms();
+        let now_ms = self.gate.shared.sources.now_ms();
         self.gate.window.borrow_mut().start_reserved(now_ms);
         now_ms
     }
@@ -47,23 +49,26 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.is_started {
             self.gate.window.borrow_mut().release_reserved();
+            if self.is_allotted {
+                self.gate.allotments.give_back();
+            }
         }
     }
 }
 
 impl Gate {
     /// A gate with nothing passed yet, for who may make calls under a lease.
-    pub(crate) fn new(sources: Sources, metrics: Metrics, rate: Rate, leases: Leases, lease: Lease) -> Self {
+    pub(crate) fn new(shared: Shared, target_id: &str, rate: Rate, lease: Lease) -> Self {
         let window = Rc::new(RefCell::new(RateWindow::new(rate)));
+        let allotments = Allotments::new(shared.clone(), target_id);
         Self {
-            sources,
-            metrics,
+            shared,
             window,
             line: Rc::default(),
             paused_until: Rc::default(),
             n_passed: Rc::default(),
-            leases,
             lease,
+            allotments,
         }
     }
 
@@ -77,6 +82,18 @@ impl Gate {
         self.n_passed.get() == 0
     }
 
+    fn rate(&self) -> Rate {
+        self.window.borrow().rate()
+    }
+
+    /// Goes on counting a kept rate where owners of before have stopped.
+    pub(crate) async fn recount(&self) -> Result<(), StoreError> {
+        let rate = self.rate();
+        let starts = self.allotments.starts(rate).await?;
+        *self.window.borrow_mut() = RateWindow::with_starts(rate, starts);
+        Ok(())
+    }
+
     /// Counts as used up at that time: for one who cannot know what others sent until then.
     pub(crate) fn use_up(&self, at_ms: i64) {
         self.n_passed.set(self.n_passed.get() + 1);
@@ -86,7 +103,7 @@ impl Gate {
 
     /// Whether a call may be made: the lease under which this process delivers holds still.
     pub(crate) fn is_open(&self) -> bool {
-        self.leases.holds(self.lease)
+        self.shared.leases.holds(self.lease)
     }
 
     /// Waits for the rate. Gives the time of the start, in epoch milliseconds; refuses during a pause.
@@ -99,7 +116,7 @@ impl Gate {
         let _turn = self.line.lock().await;
         let mut waited = Duration::ZERO;
         loop {
-            let now_ms = self.sources.now_ms();
+            let now_ms = self.shared.sources.now_ms();
             if now_ms < self.paused_until.get() {
                 return Err(self.pause_as_failure());
             }
@@ -108,14 +125,31 @@ impl Gate {
             }
             let started = self.window.borrow_mut().try_reserve(now_ms);
             let Err(Wait { wait_ms }) = started else {
-                self.metrics.rate_limited(waited);
+                self.shared.metrics.rate_limited(waited);
                 self.n_passed.set(self.n_passed.get() + 1);
-                return Ok(Reservation { gate: self.clone(), is_started: false });
+                return self.take_reserved().await;
             };
             let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default().max(1));
             waited += wait;
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// What is reserved in the window; of a kept rate, once the store knows of it.
+    async fn take_reserved(&self) -> Result<Reservation, Failure> {
+        let rate = self.rate();
+        let is_allotted = is_kept(rate);
+        if is_allotted && let Err(failure) = self.allotments.take_one(rate).await {
+            self.window.borrow_mut().release_reserved();
+            return Err(failure);
+        }
+        Ok(Reservation { gate: self.clone(), is_started: false, is_allotted })
+    }
+
+    /// Whether the rate lets nothing start now.
+    #[cfg(test)]
+    pub(crate) fn would_wait(&self) -> bool {
+        self.window.borrow().clone().try_reserve(self.shared.sources.now_ms()).is_err()
     }
 
     fn lost_lease() -> Failure {

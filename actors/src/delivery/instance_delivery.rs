@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::allotments::is_kept;
 use super::gate::Gate;
 use super::journal::Journal;
 use super::lane_run::{Courier, Failed, Outcome, Run, store_failure};
@@ -25,8 +26,6 @@ use crate::writer::Apply;
 
 /// How many conversations an actor remembers.
 const MAX_REMEMBERED: usize = 512;
-/// After a crash a rate with a period up to this counts as used up.
-const LONGEST_RECOUNT_MS: i64 = 60_000;
 
 /// One instance, as a target.
 pub(crate) struct InstanceTarget {
@@ -60,15 +59,13 @@ impl Target for InstanceTarget {
 
     async fn load(&self, run: &Run, gate: &Gate) -> Result<Option<Equipment<InstanceCourier>>, StoreError> {
         let Some(instance) = (self.open)(self.id.clone()).await? else { return Ok(None) };
-        // Others may have made calls a moment ago that nobody has counted. For an hourly rate that would mean
-        // an hour's silence, which is worse than a few calls too many.
-        let is_countable = instance.rate.period_ms() <= LONGEST_RECOUNT_MS;
-        if gate.is_new()
-            && is_countable
-            && let Some(at_ms) = self.others_called_until(run).await?
-        {
+        if gate.is_new() {
             gate.set_rate(instance.rate);
-            gate.use_up(at_ms);
+            if is_kept(instance.rate) {
+                gate.recount().await?;
+            } else if let Some(at_ms) = self.others_called_until(run).await? {
+                gate.use_up(at_ms);
+            }
         }
         Ok(Some(Equipment {
             rate: instance.rate,

@@ -25,7 +25,7 @@ pub(super) struct RateWindow {
 
 /// How long a start is counted. Longer than the period: calls that leave at a steady pace arrive at an
 /// unsteady one, and the other side must not see more than allowed either.
-fn counted_ms(rate: Rate) -> i64 {
+pub(super) fn counted_ms(rate: Rate) -> i64 {
     let period_ms = rate.period_ms();
     period_ms + (period_ms / 20).clamp(5, 1000)
 }
@@ -39,10 +39,18 @@ impl RateWindow {
         Self { rate, starts_ms: VecDeque::new(), n_reserved: 0 }
     }
 
+    /// A window in which calls have started at these times, the oldest first.
+    pub(super) fn with_starts(rate: Rate, starts_ms: impl IntoIterator<Item = i64>) -> Self {
+        let mut starts_ms: VecDeque<i64> = starts_ms.into_iter().collect();
+        let n_forgotten = starts_ms.len().saturating_sub(rate.n_calls() as usize);
+        starts_ms.drain(..n_forgotten);
+        Self { rate, starts_ms, n_reserved: 0 }
+    }
+
     /// A window that counts as used up at `now_ms`: for one who takes an instance over and cannot
     /// know what the owner before has just sent.
     pub(super) fn used_up(rate: Rate, now_ms: i64) -> Self {
-        Self { rate, starts_ms: (0..rate.n_calls()).map(|_| now_ms).collect(), n_reserved: 0 }
+        Self::with_starts(rate, (0..rate.n_calls()).map(|_| now_ms))
     }
 
     /// The rate that is kept.

@@ -12,6 +12,7 @@ mod app_budgets;
 mod copy;
 pub(crate) mod deliveries;
 mod plans;
+mod rate_allotments;
 mod records;
 mod replays;
 mod retention;
@@ -85,6 +86,7 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::instances::ALL,
         super::lanes::ALL,
         super::marks::ALL,
+        super::rate_allotments::ALL,
         super::records::ALL,
         super::replays::ALL,
         super::retention::ALL,

@@ -10,7 +10,7 @@ statements! {
     HELD_MARK = postgres "SELECT value FROM marks WHERE name = 'copy_unfinished' FOR SHARE";
     SET_MARK = postgres "INSERT INTO marks (name, value) VALUES ('copy_unfinished', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     /// Only where the mark stands: no hub has ever worked on such rows.
-    BEGIN_ANEW = postgres "TRUNCATE users, tokens, instances, accounts, conversations, cases, lanes, deliveries, attempts, replays, app_calls CASCADE";
+    BEGIN_ANEW = postgres "TRUNCATE users, tokens, instances, accounts, conversations, cases, lanes, deliveries, attempts, replays, app_calls, rate_allotments CASCADE";
     FORGET_MARKS = postgres "DELETE FROM marks";
     SESSIONS = postgres "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name IN ($1, $2) AND pid <> pg_backend_pid()";
     USERS_PAGE = "SELECT * FROM users WHERE id > $1 ORDER BY id LIMIT CAST($2 AS BIGINT)";
@@ -57,6 +57,10 @@ statements! {
     APP_CALLS_COUNT = "SELECT COUNT(*) FROM app_calls";
     APP_CALLS_LAST = postgres "SELECT * FROM app_calls ORDER BY id DESC LIMIT 1";
     APP_CALLS_ADD = postgres "INSERT INTO app_calls SELECT * FROM json_populate_recordset(CAST(NULL AS app_calls), CAST(CAST($1 AS TEXT) AS JSON))";
+    ALLOTMENTS_PAGE = "SELECT * FROM rate_allotments WHERE id > $1 ORDER BY id LIMIT CAST($2 AS BIGINT)";
+    ALLOTMENTS_COUNT = "SELECT COUNT(*) FROM rate_allotments";
+    ALLOTMENTS_LAST = postgres "SELECT * FROM rate_allotments ORDER BY id COLLATE \"C\" DESC LIMIT 1";
+    ALLOTMENTS_ADD = postgres "INSERT INTO rate_allotments SELECT * FROM json_populate_recordset(CAST(NULL AS rate_allotments), CAST(CAST($1 AS TEXT) AS JSON))";
     MARKS_PAGE = "SELECT * FROM marks WHERE name > $1 AND name <> 'copy_unfinished' ORDER BY name LIMIT CAST($2 AS BIGINT)";
     MARKS_COUNT = "SELECT COUNT(*) FROM marks WHERE name <> 'copy_unfinished'";
     MARKS_LAST = postgres "SELECT * FROM marks ORDER BY name COLLATE \"C\" DESC LIMIT 1";
@@ -80,7 +84,7 @@ const BEFORE_TEXT: Cell = Cell::Text(String::new());
 const BEFORE_NUMBERS: Cell = Cell::Integer(i64::MIN);
 
 /// What is copied, those that others refer to first. The users come first of all.
-pub(in crate::store) static TABLES: [Table; 11] = [
+pub(in crate::store) static TABLES: [Table; 12] = [
     Table {
         name: "users",
         key: &[("id", BEFORE_TEXT)],
@@ -168,6 +172,14 @@ pub(in crate::store) static TABLES: [Table; 11] = [
         count: APP_CALLS_COUNT,
         last: APP_CALLS_LAST,
         add: APP_CALLS_ADD,
+    },
+    Table {
+        name: "rate_allotments",
+        key: &[("id", BEFORE_TEXT)],
+        page: ALLOTMENTS_PAGE,
+        count: ALLOTMENTS_COUNT,
+        last: ALLOTMENTS_LAST,
+        add: ALLOTMENTS_ADD,
     },
 ];
 

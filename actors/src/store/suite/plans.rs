@@ -7,7 +7,8 @@ use sqlx::PgConnection;
 use super::*;
 
 /// Tables that grow with the traffic.
-const GROWING: [&str; 6] = ["deliveries", "lanes", "conversations", "cases", "attempts", "app_calls"];
+const GROWING: [&str; 7] =
+    ["deliveries", "lanes", "conversations", "cases", "attempts", "app_calls", "rate_allotments"];
 
 /// Statements that read a whole index, because they count what is in it: dead letters have their own.
 const MAY_READ_ALL: [&str; 2] = ["COUNT_DEAD", "COUNT_DEAD_OF_ALL"];
