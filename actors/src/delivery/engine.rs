@@ -180,11 +180,16 @@ impl<T: Target> Delivery<T> {
     /// Takes what was handed over; looks at the store when there is more.
     fn take_news(&mut self, news: News, context: &mut Context<Self>) {
         let n_arrivals = self.run.arrivals.n_noted();
-        let may_start =
-            self.equipment.is_some() && !self.is_blocked && self.run.now_ms() >= self.paused_until;
+        let may_start = self.equipment.is_some() && self.may_start();
         self.schedule.take_handed(news.rows, n_arrivals, may_start);
         self.dispatch(context);
-        if news.must_look || self.equipment.is_none() {
+        let is_busy = !self.may_start() || self.schedule.is_full(self.n_at_once());
+        if self.equipment.is_none() {
+            self.look(context);
+        } else if news.must_look && is_busy {
+            // What it would find could not start. When a lane or a pause ends, there is a look anyway.
+            self.schedule.fall_behind();
+        } else if news.must_look {
             self.look(context);
         }
         if news.must_recheck {
@@ -242,8 +247,7 @@ impl<T: Target> Delivery<T> {
             let until = self.paused_until;
             self.look_at(until, context);
         }
-        let may_start = !self.is_blocked && now_ms >= self.paused_until;
-        while may_start && self.run.standing.may_begin() {
+        while self.may_start() && self.run.standing.may_begin() {
             let Some((lane, first)) = self.schedule.start_next(n_at_once) else { break };
             self.last_work_at = now_ms;
             let (run, equipment) = (self.run.clone(), Rc::clone(&equipment));
@@ -256,6 +260,10 @@ impl<T: Target> Delivery<T> {
             }));
         }
         self.schedule.forget_firsts();
+    }
+
+    fn may_start(&self) -> bool {
+        !self.is_blocked && self.run.now_ms() >= self.paused_until
     }
 
     fn n_at_once(&self) -> usize {

@@ -28,6 +28,8 @@ pub(super) struct Schedule {
     ended_meanwhile: Option<HashSet<String>>,
     /// More lanes are ready than were read.
     has_more: bool,
+    /// Something arrived that no look was made for, because no lane could start.
+    is_behind: bool,
 }
 
 impl Schedule {
@@ -36,8 +38,14 @@ impl Schedule {
         PAGE + self.active.len() + self.deferred.len()
     }
 
+    /// There is something to look for once a lane has ended.
+    pub(super) fn fall_behind(&mut self) {
+        self.is_behind = true;
+    }
+
     /// A look at the store begins.
     pub(super) fn look_begins(&mut self) {
+        self.is_behind = false;
         self.ended_meanwhile = Some(HashSet::new());
     }
 
@@ -76,7 +84,7 @@ impl Schedule {
 
     /// The next lane to work on, if fewer than `n_at_once` are.
     pub(super) fn start_next(&mut self, n_at_once: usize) -> Option<(String, Option<First>)> {
-        if self.active.len() >= n_at_once {
+        if self.is_full(n_at_once) {
             return None;
         }
         let lane = self.queues.iter_mut().find_map(VecDeque::pop_front)?;
@@ -97,7 +105,12 @@ impl Schedule {
             ended.insert(lane.to_owned());
         }
         let is_short_of_lanes = self.has_more && self.n_queued() < n_at_once;
-        self.overtaken.remove(lane) || is_short_of_lanes
+        self.overtaken.remove(lane) || is_short_of_lanes || self.is_behind
+    }
+
+    /// Whether as many lanes are worked on as may be at once.
+    pub(super) fn is_full(&self, n_at_once: usize) -> bool {
+        self.active.len() >= n_at_once
     }
 
     /// Leaves a lane alone until then.
@@ -219,6 +232,18 @@ mod tests {
         assert!(!schedule.end("a", 2), "two wait still");
         assert_eq!(started(&mut schedule, 2).len(), 1);
         assert!(schedule.end("b", 2));
+    }
+
+    #[test]
+    fn what_arrives_while_all_are_at_work_is_looked_for_when_one_ends() {
+        let mut schedule = Schedule::default();
+        schedule.take_ready(ready(&["a", "b"]), 0, 64, 0);
+        assert_eq!(started(&mut schedule, 2).len(), 2);
+        assert!(schedule.is_full(2));
+        schedule.fall_behind();
+        assert!(schedule.end("a", 2));
+        schedule.look_begins();
+        assert!(!schedule.end("b", 2));
     }
 
     #[test]
