@@ -4,6 +4,7 @@
 //! help texts, so they carry no markup.
 #![allow(clippy::doc_markdown, reason = "documentation comments are help texts, read on a terminal")]
 
+mod arguments;
 mod createsuperuser;
 mod database;
 mod deliveries;
@@ -19,18 +20,18 @@ mod subscriptions;
 mod token;
 mod webhooks;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use casewire_actors::domain::replay::ReplayRate;
-use casewire_actors::domain::secret::Secret;
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use url::Url;
 use uuid::Uuid;
 
+use self::arguments::parse_time;
+pub use self::arguments::{DeliveryStatus, SecretArgument};
 use self::dispatch::open_office;
 pub use self::dispatch::run;
 use self::output::OutputFormat;
@@ -312,29 +313,6 @@ pub struct CopyDatabase {
     pub listing: Listing,
 }
 
-/// An argument that may hold a password: shown to nobody.
-#[derive(Clone)]
-pub struct SecretArgument(Secret);
-
-impl SecretArgument {
-    /// Its text.
-    pub fn secret(&self) -> &Secret {
-        &self.0
-    }
-}
-
-impl From<String> for SecretArgument {
-    fn from(text: String) -> Self {
-        Self(Secret::new(text))
-    }
-}
-
-impl fmt::Debug for SecretArgument {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretArgument")
-    }
-}
-
 /// `casewire sandbox`
 #[derive(Args, Debug)]
 pub struct Sandbox {
@@ -354,187 +332,10 @@ pub struct Listing {
     pub output: OutputFormat,
 }
 
-/// Where a delivery stands.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryStatus {
-    /// Not tried yet
-    Queued,
-    /// On its way
-    Sending,
-    /// Failed and to be tried again
-    Retrying,
-    /// Waiting for something that must be mended first
-    Blocked,
-    /// Arrived
-    Delivered,
-    /// Given up
-    Dead,
-}
-
-impl DeliveryStatus {
-    /// The name that the API uses.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Sending => "sending",
-            Self::Retrying => "retrying",
-            Self::Blocked => "blocked",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-        }
-    }
-}
-
 /// Reads the command line of this process; wrong usage ends it with 2, `--help` with 0.
 pub fn parse() -> Cli {
     Cli::parse()
 }
 
-/// Reads a time: RFC 3339, or a UTC date with or without hours and minutes.
-fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Ok(time.to_utc());
-    }
-    for format in ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"] {
-        if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
-            return Ok(time.and_utc());
-        }
-    }
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d");
-    date.map(|date| date.and_time(NaiveTime::MIN).and_utc())
-        .map_err(|_| "not a time; write it like 2026-08-01T12:00:00Z or 2026-08-01".to_owned())
-}
-
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    const ID: &str = "018f6c7e-0000-7000-8000-000000000000";
-
-    fn taken(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(line.split(' ').map(|word| match word {
-            "ID" => ID,
-            "5per1s" => "5 per 1s",
-            word => word,
-        }))
-    }
-
-    #[test]
-    fn the_definition_holds_together() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn every_documented_line_is_taken() {
-        for line in [
-            "casewire demo",
-            "casewire demo --once",
-            "casewire migrate",
-            "casewire createsuperuser",
-            "casewire createsuperuser --email a@b.example --password-stdin",
-            "casewire serve",
-            "casewire serve --listen 127.0.0.1:0 --migrate",
-            "casewire serve --listen localhost:0",
-            "casewire token create --user a@b.example",
-            "casewire token create --user a@b.example --no-expiry --name ci",
-            "casewire token list --user a@b.example --output json",
-            "casewire token revoke ID",
-            "casewire webhooks register --url https://hub.example.com/api/activity/ --replace",
-            "casewire webhooks list --output table",
-            "casewire webhooks validate 1146654567674912769",
-            "casewire webhooks delete 1146654567674912769",
-            "casewire subscriptions list",
-            "casewire subscriptions add @support",
-            "casewire subscriptions remove 2244994945",
-            "casewire deliveries list --status dead --instance ID",
-            "casewire deliveries show ID",
-            "casewire deliveries replay ID ID",
-            "casewire deliveries replay --status dead --since 2026-08-01 --dry-run",
-            "casewire database copy --to postgres://casewire@db.example/casewire",
-            "casewire database copy --to anything --output json",
-            "casewire deliveries replay --status dead --until 2026-08-02 --instance ID --rate 5per1s --detach",
-            "casewire deliveries replays --output json",
-            "casewire deliveries cancel-replay ID",
-            "casewire doctor",
-            "casewire sandbox --x-listen 127.0.0.1:0 --servicenow-listen 127.0.0.1:0",
-            "casewire openapi",
-            "casewire completions bash",
-        ] {
-            assert!(taken(line).is_ok(), "{line}: {}", taken(line).unwrap_err());
-        }
-    }
-
-    #[test]
-    fn wrong_usage_exits_with_2() {
-        for line in [
-            "casewire",
-            "casewire fly",
-            "casewire serve --listen 8000",
-            "casewire token create",
-            "casewire token revoke 12",
-            "casewire webhooks register --url nowhere",
-            "casewire deliveries list --status lost",
-            "casewire deliveries list --output xml",
-            "casewire deliveries replay",
-            "casewire deliveries replay ID --status dead",
-            "casewire deliveries replay --since 2026-08-01",
-            "casewire database",
-            "casewire database copy",
-            "casewire deliveries replay ID --detach",
-            "casewire deliveries replay --status dead --rate fast",
-            "casewire deliveries cancel-replay",
-        ] {
-            assert_eq!(taken(line).unwrap_err().exit_code(), 2, "{line}");
-        }
-        assert_eq!(taken("casewire --version").unwrap_err().exit_code(), 0);
-        assert_eq!(taken("casewire serve --help").unwrap_err().exit_code(), 0);
-    }
-
-    #[test]
-    fn the_settings_file_stands_before_or_after_the_command() {
-        for line in [
-            "casewire --config a.yaml token list --user a@b.example",
-            "casewire token --config a.yaml list --user a@b.example",
-            "casewire token list --user a@b.example --config a.yaml",
-        ] {
-            let config = taken(line).unwrap().config;
-            assert_eq!(config.as_deref(), Some("a.yaml".as_ref()), "{line}");
-        }
-    }
-
-    #[test]
-    fn help_is_plain_text() {
-        fn walk(command: &mut clap::Command) {
-            let help = command.render_long_help().to_string();
-            assert!(!help.contains('`'), "{help}");
-            for command in command.get_subcommands_mut() {
-                walk(command);
-            }
-        }
-        walk(&mut Cli::command());
-    }
-
-    #[test]
-    fn a_password_in_an_argument_is_not_shown() {
-        let taken = taken("casewire database copy --to postgres://u:hunter2@h/n").unwrap();
-        assert!(!format!("{taken:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn times_are_read_in_utc() {
-        let noon = "2026-08-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap();
-        for text in [
-            "2026-08-01T12:00:00Z",
-            "2026-08-01T14:00:00+02:00",
-            "2026-08-01T12:00:00",
-            "2026-08-01 12:00",
-            "2026-08-01T12:00",
-        ] {
-            assert_eq!(parse_time(text), Ok(noon), "{text}");
-        }
-        assert_eq!(parse_time("2026-08-01").unwrap().to_rfc3339(), "2026-08-01T00:00:00+00:00");
-        assert!(parse_time("2026-13-01").is_err());
-    }
-}
+mod tests;

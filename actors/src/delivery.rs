@@ -5,7 +5,7 @@
 //! - [`engine`]: the actor: which conversations are worked on now, how many at once, when to pause.
 //! - [`instance_delivery`] and [`account_delivery`]: what one attempt does over there.
 //! - `walk`: the steps of an attempt at ServiceNow; `party`: whom they are about.
-//! - [`fleet`]: starts actors on demand and wakes them.
+//! - [`fleet`]: starts actors on demand and wakes them; [`sweeper`]: finds what nobody was woken for.
 //! - [`backoff`], [`breaker`], `rate_window`, [`split`]: policies, pure values.
 
 pub mod backoff;
@@ -25,8 +25,10 @@ pub(crate) mod lane_run;
 pub(crate) mod message;
 mod party;
 mod rate_window;
+pub(crate) mod run;
 mod schedule;
 pub(crate) mod standing;
+pub(crate) mod sweeper;
 pub(crate) mod target;
 pub(crate) mod waiters;
 mod walk;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::gate::Gate;
 use super::journal::{Journal, Step};
-use super::lane_run::{Courier, Delivered, Failed, Outcome, Run, store_failure};
+use super::lane_run::{Courier, Delivered, Failed, Outcome};
 use super::message::{Answer, Channel};
+use super::run::{Run, store_failure};
 use super::target::{Equipment, Health, Opening, Target};
 use crate::domain::app_limit::{DIRECT_MESSAGES_A_DAY, POSTS_A_DAY};
 use crate::domain::failure::{Effect, ErrorClass, Failure};

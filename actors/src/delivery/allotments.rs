@@ -7,8 +7,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::lane_run::store_failure;
 use super::rate_window::counted_ms;
+use super::run::store_failure;
 use crate::domain::failure::Failure;
 use crate::domain::rate::Rate;
 use crate::shared::Shared;

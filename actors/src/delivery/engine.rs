@@ -13,10 +13,10 @@ use super::arrivals::News;
 use super::breaker::Breaker;
 use super::fleet::Ended;
 use super::gate::Gate;
-use super::lane_run::{LaneEnd, LaneReport, Run, run_lane};
+use super::lane_run::{LaneEnd, LaneReport, run_lane};
+use super::run::Run;
 use super::schedule::Schedule;
-use super::target::{Equipment, Health, Target};
-use crate::domain::failure::{ErrorClass, Failure};
+use super::target::{Equipment, Target};
 use crate::domain::rate::Rate;
 use crate::kernel::mailbox::Nudge;
 use crate::store::lanes::ReadyLane;
@@ -28,8 +28,8 @@ const SMALL_LANE: i64 = 4;
 const IDLE: Duration = Duration::from_mins(15);
 /// How often an idle actor looks whether it may end.
 const IDLE_CHECK: Duration = Duration::from_mins(1);
-/// A success is written into the record of the target at most so often.
-const SUCCESS_EVERY_MS: i64 = 10_000;
+
+mod judgement;
 
 /// The actor.
 pub(crate) struct Delivery<T: Target> {
@@ -297,64 +297,6 @@ impl<T: Target> Delivery<T> {
         }
         self.dispatch(context);
         self.tell_if_drained();
-    }
-
-    /// Draws conclusions for the whole target from what a lane met.
-    fn judge(&mut self, report: &LaneReport, context: &mut Context<Self>) {
-        if report.was_answered && self.breaker.close() {
-            self.run.shared.metrics.breaker_closed();
-        }
-        if report.n_delivered > 0 {
-            self.n_pauses_in_a_row = 0;
-            self.succeeded(context);
-        }
-        let Some(failure) = report.unreachable.as_ref().filter(|_| !report.was_answered) else { return };
-        let was_open = self.breaker.is_open();
-        if let Some(nth) = self.breaker.count_failure() {
-            if !was_open {
-                self.run.shared.metrics.breaker_opened();
-            }
-            let random = self.run.shared.sources.fraction();
-            let until = self.run.now_ms() + self.run.backoff.delay_ms(nth, random);
-            self.pause(until, failure, context);
-        }
-    }
-
-    fn succeeded(&mut self, context: &mut Context<Self>) {
-        let now_ms = self.run.now_ms();
-        if self.status == "ok" && now_ms - self.last_success_at < SUCCESS_EVERY_MS {
-            return;
-        }
-        self.last_success_at = now_ms;
-        self.tell("ok", String::new(), None, Some(now_ms), context);
-    }
-
-    fn pause(&mut self, until: i64, failure: &Failure, context: &mut Context<Self>) {
-        self.n_pauses_in_a_row += 1;
-        self.paused_until = self.paused_until.max(until);
-        self.gate.pause_until(until);
-        let status = match failure.class {
-            ErrorClass::RateLimited | ErrorClass::Busy => "rate_limited",
-            ErrorClass::Sleeping => "sleeping",
-            _ => "unreachable",
-        };
-        self.tell(status, failure.detail.clone(), Some(self.paused_until), None, context);
-        self.look_at(until, context);
-    }
-
-    fn tell(
-        &mut self,
-        status: &'static str,
-        detail: String,
-        paused_until: Option<i64>,
-        success_at: Option<i64>,
-        context: &mut Context<Self>,
-    ) {
-        self.status = status;
-        let health = Health { status, detail, paused_until, success_at };
-        let (target, run) = (Rc::clone(&self.target), self.run.clone());
-        let saving = async move { target.save(&run, health).await };
-        context.spawn(saving.into_actor(self));
     }
 
     fn end_if_idle(&mut self, context: &mut Context<Self>) {

@@ -14,7 +14,7 @@ use super::arrivals::Arrivals;
 use super::backoff::Backoff;
 use super::engine::{Delivery, Drain, Reload};
 use super::instance_delivery::{InstanceTarget, OpenInstance};
-use super::lane_run::Run;
+use super::run::Run;
 use super::standing::Standing;
 use super::target::Target;
 use super::waiters::Waiters;
@@ -25,9 +25,6 @@ use crate::shared::Shared;
 use crate::store::deliveries::{Delivery as Row, Direction, NewDelivery};
 use crate::store::routing::is_unrouted;
 use crate::store::{in_time, lanes};
-
-/// How often ready lanes are looked for that nobody was woken for.
-const SWEEP: Duration = Duration::from_secs(1);
 
 /// Called by a delivery actor that has ended, with the id of its target.
 pub(crate) type Ended = Arc<dyn Fn(&str) + Send + Sync>;
@@ -375,44 +372,3 @@ impl<T: Target> Member<T> {
         self.mailbox.card().state() != ActorState::Stopped
     }
 }
-
-/// Looks every second for lanes that are ready and wakes their actors: the safety net behind all wake-ups,
-/// and the timer of those whose actor has ended.
-pub(crate) struct Sweeper {
-    fleet: Fleet,
-    is_sweeping: bool,
-}
-
-impl Sweeper {
-    pub(crate) fn new(fleet: Fleet) -> Self {
-        Self { fleet, is_sweeping: false }
-    }
-
-    fn sweep(&mut self, context: &mut Context<Self>) {
-        if self.is_sweeping {
-            return;
-        }
-        self.is_sweeping = true;
-        let fleet = self.fleet.clone();
-        let sweeping = async move { fleet.sweep().await };
-        context.spawn(sweeping.into_actor(self).map(|(), sweeper, _| sweeper.is_sweeping = false));
-    }
-}
-
-impl Actor for Sweeper {
-    type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Context<Self>) {
-        self.sweep(context);
-        context.run_interval(SWEEP, Self::sweep);
-    }
-}
-
-impl Supervised for Sweeper {
-    fn restarting(&mut self, _: &mut Context<Self>) {
-        self.is_sweeping = false;
-    }
-}
-
-#[cfg(test)]
-crate::kernel::panic_matrix::panics_when_told!(Sweeper);

@@ -3,7 +3,8 @@
 use futures_util::future::LocalBoxFuture;
 
 use super::gate::Gate;
-use super::lane_run::{Courier, Run};
+use super::lane_run::Courier;
+use super::run::Run;
 use crate::domain::rate::Rate;
 use crate::store::StoreError;
 

@@ -10,8 +10,9 @@ use casewire_sandbox::{
 
 use super::account_delivery::AccountSettings;
 use super::backoff::Backoff;
-use super::fleet::{DeliverySettings, Fleet, Sweeper};
+use super::fleet::{DeliverySettings, Fleet};
 use super::instance_delivery::InstanceSettings;
+use super::sweeper::Sweeper;
 use crate::domain::rate::Rate;
 use crate::domain::secret::Secret;
 use crate::intake::{Intake, IntakeError, Receipt, Receive};

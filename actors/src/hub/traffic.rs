@@ -9,8 +9,9 @@ use url::Url;
 use super::StartError;
 use crate::delivery::account_delivery::{AccountSettings, OpenAccount};
 use crate::delivery::backoff::Backoff;
-use crate::delivery::fleet::{DeliverySettings, Fleet, Sweeper};
+use crate::delivery::fleet::{DeliverySettings, Fleet};
 use crate::delivery::instance_delivery::{InstanceSettings, OpenInstance};
+use crate::delivery::sweeper::Sweeper;
 use crate::directory::{
     ChangeKind, Desk, Directory, LoadError, OnChanged, Target, load_account, load_instance, start_directory,
 };
