@@ -145,28 +145,11 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::deliveries::{Direction, NewDelivery};
+    use crate::store::deliveries::NewDelivery;
+    use crate::store::suite::deliveries::new;
 
     fn row(lane: &str) -> Delivery {
-        let new = NewDelivery {
-            id: format!("d-{lane}"),
-            direction: Direction::ToX,
-            kind: "dm".to_owned(),
-            status: "queued",
-            user_id: "u".to_owned(),
-            account_id: "a".to_owned(),
-            instance_id: None,
-            target_id: "a".to_owned(),
-            customer_id: "7".to_owned(),
-            lane_id: lane.to_owned(),
-            dedup_key: None,
-            source_id: None,
-            fingerprint: None,
-            order_key: "1".to_owned(),
-            payload: "{}".to_owned(),
-            created_at: 1,
-            deadline_at: 2,
-        };
+        let new = NewDelivery { lane_id: lane.to_owned(), ..new("7", lane) };
         new.into()
     }
 

@@ -6,8 +6,8 @@ use crate::domain::replay::{AT_ONCE, Replay, ReplayRate, ReplayState};
 use crate::kernel::panic_matrix::{PANICS, panics_when_told};
 use crate::shared::shared_for_tests;
 use crate::store::Db;
-use crate::store::deliveries::{Direction, NewDelivery};
 use crate::store::lanes::Settle;
+use crate::store::suite::deliveries::new;
 use crate::writer::{Admit, RecordOutcome};
 
 panics_when_told!(Records);
@@ -44,27 +44,8 @@ async fn bench() -> Bench {
 impl Bench {
     /// A delivery that ended so, or waits.
     async fn add(&self, n: usize, end: Option<&'static str>) -> String {
-        let id = format!("d{n:04}");
-        let lane_id = Direction::ToServicenow.lane_id("a1", &n.to_string());
-        let new = NewDelivery {
-            id: id.clone(),
-            direction: Direction::ToServicenow,
-            kind: "dm".to_owned(),
-            status: "queued",
-            user_id: "u1".to_owned(),
-            account_id: "a1".to_owned(),
-            instance_id: Some("i1".to_owned()),
-            target_id: "i1".to_owned(),
-            customer_id: n.to_string(),
-            lane_id: lane_id.clone(),
-            dedup_key: None,
-            source_id: None,
-            fingerprint: None,
-            order_key: id.clone(),
-            payload: "{}".to_owned(),
-            created_at: 100,
-            deadline_at: 1000,
-        };
+        let new = new(&n.to_string(), &format!("{n:04}"));
+        let (id, lane_id) = (new.id.clone(), new.lane_id.clone());
         self.archive.shared.writer.ask(Admit(vec![new])).await.unwrap().unwrap();
         if let Some(status) = end {
             let settle = Settle {

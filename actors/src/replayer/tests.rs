@@ -8,8 +8,9 @@ use crate::domain::replay::{Replay, ReplayState};
 use crate::kernel::Sources;
 use crate::kernel::panic_matrix::{PANICS, panics_when_told};
 use crate::kernel::sources::ManualClock;
-use crate::store::deliveries::{Direction, NewDelivery, pending_of_user};
+use crate::store::deliveries::pending_of_user;
 use crate::store::lanes::Settle;
+use crate::store::suite::deliveries::new;
 use crate::store::{Db, replays};
 use crate::writer::{Admit, RecordOutcome};
 
@@ -60,27 +61,8 @@ async fn bench(n_dead: usize) -> Bench {
 
 impl Bench {
     async fn add_dead(&self, n: usize) {
-        let id = format!("d{n:04}");
-        let lane_id = Direction::ToServicenow.lane_id("a1", &n.to_string());
-        let new = NewDelivery {
-            id: id.clone(),
-            direction: Direction::ToServicenow,
-            kind: "dm".to_owned(),
-            status: "queued",
-            user_id: "u1".to_owned(),
-            account_id: "a1".to_owned(),
-            instance_id: Some("i1".to_owned()),
-            target_id: "i1".to_owned(),
-            customer_id: n.to_string(),
-            lane_id: lane_id.clone(),
-            dedup_key: None,
-            source_id: None,
-            fingerprint: None,
-            order_key: id.clone(),
-            payload: "{}".to_owned(),
-            created_at: 100,
-            deadline_at: 1000,
-        };
+        let new = new(&n.to_string(), &format!("{n:04}"));
+        let (id, lane_id) = (new.id.clone(), new.lane_id.clone());
         self.carrier.shared.writer.ask(Admit(vec![new])).await.unwrap().unwrap();
         let settle = Settle { id, lane_id, status: "dead", at: 200, n_done: 1, ..Settle::default() };
         self.carrier.shared.writer.ask(RecordOutcome(settle)).await.unwrap().unwrap();

@@ -28,7 +28,8 @@ pub(crate) async fn furnish(db: &Db) {
     }
 }
 
-pub(in crate::store) fn new(customer: &str, source: &str) -> NewDelivery {
+/// A message of a customer of the account that [`furnish`] links.
+pub(crate) fn new(customer: &str, source: &str) -> NewDelivery {
     NewDelivery {
         id: format!("d{source}"),
         direction: Direction::ToServicenow,

@@ -7,29 +7,12 @@ use crate::domain::record::{DeliveryStatus, RecordFilter};
 use crate::store::deliveries::{Direction, NewDelivery, by_id, of_lane};
 use crate::store::lanes::Settle;
 use crate::store::records::{DeadLetter, Revive, attempts, count, count_dead, dead, page};
-use crate::store::suite::deliveries::admit;
+use crate::store::suite::deliveries::{admit, new};
 use crate::writer::Change;
 
 fn message(n: i64) -> NewDelivery {
-    NewDelivery {
-        id: format!("d{n}"),
-        direction: Direction::ToServicenow,
-        kind: "dm".to_owned(),
-        status: "queued",
-        user_id: "u1".to_owned(),
-        account_id: "a1".to_owned(),
-        instance_id: Some("i1".to_owned()),
-        target_id: "i1".to_owned(),
-        customer_id: "7".to_owned(),
-        lane_id: Direction::ToServicenow.lane_id("a1", "7"),
-        dedup_key: Some(format!("a1:dm:{n}")),
-        source_id: Some(n.to_string()),
-        fingerprint: None,
-        order_key: n.to_string(),
-        payload: "{}".to_owned(),
-        created_at: n * 100,
-        deadline_at: 1000,
-    }
+    let source = n.to_string();
+    NewDelivery { order_key: source.clone(), created_at: n * 100, ..new("7", &source) }
 }
 
 pub(super) async fn accept(db: &Db, n: i64) {
