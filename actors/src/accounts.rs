@@ -5,7 +5,7 @@
 //! does not exist takes as long as one with a wrong password.
 
 mod attempts;
-mod hashing;
+pub(crate) mod hashing;
 
 use std::net::IpAddr;
 use std::time::Duration;

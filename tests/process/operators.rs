@@ -168,6 +168,10 @@ async fn the_doctor_finds_what_is_wrong() {
     assert!(!healthy.stdout.contains('\u{1b}'), "colours only on a terminal");
     assert!(healthy.stdout.lines().all(|line| line.starts_with("ok ")), "{}", healthy.stdout);
 
+    let weak = [("SUPERUSER_PASSWORD", "password123")];
+    run(&world, &["createsuperuser", "--email", "weak@example.com"], &weak).await.is(0, "weak@example.com");
+    run(&world, &["doctor"], &here).await.is(0, "weak@example.com has a password that attackers try first");
+
     // The hub at the public URL has another secret than this command.
     let foreign = run(&world, &["doctor"], &[here[0], ("TWITTER__CONSUMER_SECRET", "another")]).await;
     foreign.is(1, "another twitter.consumer_secret");

@@ -1,11 +1,16 @@
 //! The hub's own store.
 
 use super::{Finding, Ward, unreadable};
+use crate::accounts::hashing::is_password;
 use crate::directory::{ACCOUNTS, INSTANCES};
+use crate::domain::password::TRIED_FIRST;
+use crate::domain::secret::Secret;
 use crate::store::{StoreError, accounts, deliveries, instances, users};
 
 /// Work that could be done and is not, for so long, means that nobody works.
 const OVERDUE_MS: i64 = 5 * 60 * 1_000;
+/// The passwords of so many admins are guessed at.
+const MAX_GUESSED: i64 = 5;
 
 /// Whether every stored credential opens with the key.
 pub(super) async fn credentials(ward: &Ward) -> Vec<Finding> {
@@ -38,14 +43,31 @@ pub(super) async fn credentials(ward: &Ward) -> Vec<Finding> {
     found
 }
 
-/// Whether somebody can manage the users.
+/// Whether somebody can manage the users, and not everybody.
 pub(super) async fn admin(ward: &Ward) -> Vec<Finding> {
     let area = "admin";
-    vec![match users::count_admins(&ward.db).await {
-        Ok(0) => Finding::red(area, "there is none: run `casewire createsuperuser`"),
-        Ok(n) => Finding::green(area, format!("there are {n}")),
-        Err(error) => unreadable(area, &error.into()),
-    }]
+    let looked = async {
+        let n_admins = users::count_admins(&ward.db).await?;
+        Ok::<_, StoreError>((n_admins, users::admins(&ward.db, MAX_GUESSED).await?))
+    };
+    let (n_admins, admins) = match looked.await {
+        Ok(looked) => looked,
+        Err(error) => return vec![unreadable(area, &error.into())],
+    };
+    if n_admins == 0 {
+        return vec![Finding::red(area, "there is none: run `casewire createsuperuser`")];
+    }
+    let guessed = tokio::task::spawn_blocking(move || {
+        let is_guessed = |hash: &str| TRIED_FIRST.iter().any(|guess| is_password(&Secret::new(*guess), hash));
+        let guessed = admins.into_iter().filter(|(_, hash)| is_guessed(hash));
+        guessed.map(|(username, _)| username).collect::<Vec<_>>()
+    });
+    let mut found = vec![Finding::green(area, format!("there are {n_admins}"))];
+    for username in guessed.await.unwrap_or_default() {
+        let text = format!("{username} has a password that attackers try first: choose another at once");
+        found.push(Finding::yellow(area, text));
+    }
+    found
 }
 
 /// Whether work is lying about.

@@ -57,6 +57,22 @@ pub fn is_common(password: &str) -> bool {
     COMMON.contains(&password.as_str())
 }
 
+/// What an attacker tries within the first dozen guesses.
+pub(crate) const TRIED_FIRST: [&str; 12] = [
+    "password",
+    "12345678",
+    "123456789",
+    "1234567890",
+    "password1",
+    "password123",
+    "qwertyuiop",
+    "11111111",
+    "iloveyou",
+    "1q2w3e4r",
+    "welcome1",
+    "adminadmin",
+];
+
 /// The most frequent passwords of leaked lists that are long enough to get past the length rule.
 const COMMON: &[&str] = &[
     "00000000",
@@ -224,6 +240,11 @@ const COMMON: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_tried_first_is_common() {
+        assert!(TRIED_FIRST.iter().all(|password| is_common(password)));
+    }
 
     #[test]
     fn the_rules_are_these() {

@@ -15,6 +15,7 @@ statements! {
     UPDATE = "UPDATE users SET username = COALESCE($2, username), username_key = COALESCE($3, username_key), first_name = COALESCE($4, first_name), last_name = COALESCE($5, last_name), company_name = COALESCE($6, company_name) WHERE id = $1 RETURNING id, username, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined";
     SET_PASSWORD = "UPDATE users SET password_hash = $2 WHERE id = $1";
     DELETE = "DELETE FROM users WHERE id = $1";
+    ADMINS = "SELECT username, password_hash FROM users WHERE is_staff AND is_active ORDER BY date_joined, id LIMIT CAST($1 AS BIGINT)";
     COUNT_ADMINS = "SELECT COUNT(*) FROM users WHERE is_staff AND is_active";
     LOCK_ADMINS = sqlite "SELECT id FROM users WHERE is_staff AND is_active ORDER BY id" postgres "SELECT id FROM users WHERE is_staff AND is_active ORDER BY id FOR UPDATE";
     LOCK_PASSWORD = sqlite "SELECT password_hash FROM users WHERE id = $1" postgres "SELECT password_hash FROM users WHERE id = $1 FOR UPDATE";
@@ -64,6 +65,11 @@ pub(crate) async fn by_id(db: &Db, id: &str) -> Result<Option<UserRow>, StoreErr
 pub(crate) async fn by_username(db: &Db, username: &str) -> Result<Option<UserRow>, StoreError> {
     let key = username_key(username);
     Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(BY_KEY)).bind(&key).fetch_optional(pool).await)?)
+}
+
+/// Names and hashes of those who may manage the others, the oldest first.
+pub(crate) async fn admins(db: &Db, limit: i64) -> Result<Vec<(String, String)>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(ADMINS)).bind(limit).fetch_all(pool).await)?)
 }
 
 /// How many users may manage the others.
