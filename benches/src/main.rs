@@ -46,7 +46,7 @@ struct Arguments {
     /// Shorter rounds and smaller worlds: rougher figures
     #[arg(long)]
     quick: bool,
-    /// Also measure `backlog` on a PostgreSQL server of the bench's own
+    /// Also measure `backlog` and `sustained` on a PostgreSQL server of the bench's own
     #[arg(long)]
     postgres: bool,
     /// Also write the report there as JSON

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::bench::Bench;
 use crate::hub::HubOptions;
 use crate::load;
+use crate::postgres::Server;
 use crate::report::{Aim, Figure};
 use crate::stats::{count, per_second};
 use crate::world::{N_SENDERS, Pair, World};
@@ -33,7 +34,21 @@ struct Rounds {
 }
 
 pub(crate) async fn run(bench: &Bench) -> Result<Vec<Figure>> {
-    let options = HubOptions { rate: "10000 per 1s", concurrency: 16, ..HubOptions::default() };
+    let mut figures = on(bench, None).await?;
+    if bench.with_postgres {
+        let server = Server::start(&bench.folder, "").await?;
+        figures.extend(on(bench, Some(server.create("hub").await?)).await?);
+    }
+    Ok(figures)
+}
+
+/// On a database of a server, or on the embedded one, for which the aim is set.
+async fn on(bench: &Bench, database_url: Option<String>) -> Result<Vec<Figure>> {
+    let (place, aim) = match database_url {
+        Some(_) => ("PostgreSQL, ", None),
+        None => ("", Some(Aim::AtLeast(3000.0))),
+    };
+    let options = HubOptions { rate: "10000 per 1s", concurrency: 16, database_url, ..HubOptions::default() };
     let world = World::start(bench, N_COMPANIES, &options).await?;
     world.meet(N_COMPANIES, N_CUSTOMERS).await?;
     let span = bench.span(SPAN);
@@ -50,15 +65,20 @@ pub(crate) async fn run(bench: &Bench) -> Result<Vec<Figure>> {
         let n_sent = round(&world, span / 2, once, &mut new).await?;
         n_customers += usize::try_from(n_sent)? / N_COMPANIES + 1;
     }
+    let figure = |what: &str, unit: &'static str, rounds: &[f64]| {
+        Figure::new(NAME, format!("{place}{what}"), unit, rounds)
+    };
+    let sustained = figure("known conversations", "messages/s", &known.rates).beside("fdatasync/s", &syncs);
     Ok(vec![
-        Figure::new(NAME, "known conversations", "messages/s", &known.rates)
-            .beside("fdatasync/s", &syncs)
-            .aims(Aim::AtLeast(3000.0)),
-        Figure::new(NAME, "known conversations, by the instances", "messages/s", &known.rates)
+        match aim {
+            Some(aim) => sustained.aims(aim),
+            None => sustained,
+        },
+        figure("known conversations, by the instances", "messages/s", &known.rates)
             .beside("updates/s that the simulated instances take", &updates),
-        Figure::new(NAME, "known conversations, hub's processor time", "us/message", &known.cpu_us),
-        Figure::new(NAME, "new conversations", "messages/s", &new.rates).beside("fdatasync/s", &syncs),
-        Figure::new(NAME, "new conversations, hub's processor time", "us/message", &new.cpu_us),
+        figure("known conversations, hub's processor time", "us/message", &known.cpu_us),
+        figure("new conversations", "messages/s", &new.rates).beside("fdatasync/s", &syncs),
+        figure("new conversations, hub's processor time", "us/message", &new.cpu_us),
     ])
 }
 
