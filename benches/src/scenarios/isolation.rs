@@ -1,7 +1,8 @@
 //! Instances that never answer, with a quarter of all traffic, beside others that do.
 //!
 //! Two hubs of the same kind take turns: one has the instances that never answer, the other has only the
-//! others. The others get the same traffic in both.
+//! others. The others get the same traffic in both. The disk of a shared machine stalls now and then for tens of
+//! milliseconds, which makes the tail of whatever round it meets; so what counts is the median round.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::bench::Bench;
 use crate::hub::HubOptions;
 use crate::load::n_due;
 use crate::report::{Aim, Figure};
-use crate::stats::{Latencies, pooled};
+use crate::stats::Latencies;
 use crate::world::{Pair, World};
 
 pub(crate) const NAME: &str = "isolation";
@@ -26,7 +27,7 @@ const RATE: u32 = 300;
 /// One of so many messages goes to those that do not.
 const ONE_IN: usize = 4;
 const SPAN: Duration = Duration::from_secs(3);
-const N_ROUNDS: usize = 8;
+const N_ROUNDS: usize = 11;
 
 pub(crate) async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     // Short enough that calls are given up, looked after and tried again while it is measured.
@@ -49,14 +50,15 @@ pub(crate) async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let cpu_before = sick.hub.cpu_seconds();
     tokio::time::sleep(Duration::from_secs(2)).await;
     let waiting = (sick.hub.cpu_seconds() - cpu_before) / 2.0;
-    let max_with: Vec<f64> = with.iter().map(Latencies::max_ms).collect();
+    let figure = |what: &str, of_round: fn(&Latencies) -> f64| {
+        let all = |rounds: &[Latencies]| rounds.iter().map(of_round).collect::<Vec<f64>>();
+        Figure::new(NAME, format!("the others, {what}"), "ms", &all(&with))
+            .beside("ms without the hanging ones", &all(&without))
+    };
     Ok(vec![
-        Figure::of(NAME, "the others, p99", "ms", pooled(&with, Latencies::p99_ms))
-            .beside_of("ms without the hanging ones", pooled(&without, Latencies::p99_ms))
-            .aims(Aim::RatioAtMost(1.2)),
-        Figure::of(NAME, "the others, p50", "ms", pooled(&with, Latencies::p50_ms))
-            .beside_of("ms without the hanging ones", pooled(&without, Latencies::p50_ms)),
-        Figure::new(NAME, "the others, max", "ms", &max_with),
+        figure("p99", Latencies::p99_ms).aims(Aim::RatioAtMost(1.2)),
+        figure("p50", Latencies::p50_ms),
+        figure("max", Latencies::max_ms),
         Figure::new(NAME, "hub with a backlog for them, no traffic", "cores", &[waiting]),
     ])
 }
