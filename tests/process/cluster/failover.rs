@@ -10,7 +10,7 @@ use super::agents::{self, Agents};
 use super::chronicle::Verdict;
 use super::customers::Customer;
 use super::load::Load;
-use super::pair::Pair;
+use super::pair::{Pair, Server};
 use super::postgres::server_or_skip;
 use super::replica::{Door, Replica};
 use super::wire::post_signed;
@@ -25,6 +25,8 @@ const N_MESSAGES: u64 = 900;
 const PERIOD: Duration = Duration::from_secs(15);
 /// The primary is lost when so many comments stand on the instances.
 const LOST_AFTER: usize = 200;
+/// And so many commits wait for the standby at least: both replicas store what comes in, and what they do.
+const N_UNCONFIRMED: i64 = 4;
 /// Calls to `ServiceNow` may take so long; one that takes long has had its effect so much earlier.
 const TIMEOUT_MS: u64 = 1000;
 const MARGIN_MS: u64 = 600;
@@ -116,6 +118,7 @@ fn talk(cluster: &Cluster) -> (Load, Agents) {
 /// What was done, and how long it took.
 struct Failover {
     n_arrived: usize,
+    n_unconfirmed: i64,
     n_killed: usize,
     /// From the loss until the hub, which has reached the standby, tells that it cannot write there.
     refused: Duration,
@@ -134,10 +137,13 @@ impl Failover {
         wait_until("messages arrive", || n_arrived(&cluster.instances) >= LOST_AFTER).await;
         assert!(pair.primary.is_followed().await, "the standby follows");
         let n_arrived = n_arrived(&cluster.instances);
-        // Just after an answer it hurts most: an intent is stored and its call about to start.
-        cluster.replicas[0].proxy.next_answer(STEP_LIMIT).await;
+        // Then it hurts most: commits stand in the primary and perhaps on their way to the standby, and nobody
+        // has been told that they do.
+        pair.standby.pause();
+        let n_unconfirmed = commits_that_wait(&pair.primary).await;
         let lost = Instant::now();
         let n_killed = pair.primary.kill().await;
+        pair.standby.resume();
         cluster.lead_to(&pair.standby.url());
         for replica in &cluster.replicas {
             replica.proxy.next_answer(STEP_LIMIT).await;
@@ -156,7 +162,8 @@ impl Failover {
                 tokio::time::sleep(POLL).await;
             }
         }
-        Self { n_arrived, n_killed, refused, promoted, taken: writable.elapsed(), in_all: lost.elapsed() }
+        let (taken, in_all) = (writable.elapsed(), lost.elapsed());
+        Self { n_arrived, n_unconfirmed, n_killed, refused, promoted, taken, in_all }
     }
 }
 
@@ -164,9 +171,10 @@ impl std::fmt::Display for Failover {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "primary lost after {} had arrived ({} processes killed), refused by the standby {} ms later, \
+            "primary lost after {} had arrived and with {} commits unconfirmed ({} processes killed), refused by the standby {} ms later, \
              promoted within {} ms, taken by all replicas {} ms after that, {} ms after the loss",
             self.n_arrived,
+            self.n_unconfirmed,
             self.n_killed,
             self.refused.as_millis(),
             self.promoted.as_millis(),
@@ -179,6 +187,19 @@ impl std::fmt::Display for Failover {
 /// How many comments stand on all instances.
 fn n_arrived(instances: &[ServiceNowSandbox]) -> usize {
     instances.iter().flat_map(ServiceNowSandbox::cases).map(|case| case.comments.len()).sum()
+}
+
+/// Waits until several commits of the replicas wait for the standby. Returns how many.
+async fn commits_that_wait(primary: &Server) -> i64 {
+    let begun = Instant::now();
+    loop {
+        let n_waiting = primary.n_waiting_commits().await;
+        if n_waiting >= N_UNCONFIRMED {
+            return n_waiting;
+        }
+        assert!(begun.elapsed() < STEP_LIMIT, "{n_waiting} commits wait for the standby");
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 async fn wait_until(what: &str, is_so: impl Fn() -> bool) {

@@ -28,6 +28,7 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 
 const STATE_OF_STANDBY: &str = "SELECT sync_state || ' ' || state FROM pg_stat_replication";
+const N_WAITING_COMMITS: &str = "SELECT COUNT(*)::text FROM pg_stat_activity WHERE backend_type = 'client backend' AND wait_event = 'SyncRep'";
 const IS_STANDBY: &str = "SELECT pg_is_in_recovery()::text";
 
 /// Both servers; dropping them ends them and removes their files.
@@ -111,6 +112,29 @@ impl Server {
     /// Whether every commit waits for a standby that follows.
     pub(crate) async fn is_followed(&self) -> bool {
         self.ask(STATE_OF_STANDBY).await.is_ok_and(|state| state.as_deref() == Some("sync streaming"))
+    }
+
+    /// Stops a standby where it is: it confirms nothing, and what is sent to it waits.
+    pub(crate) fn pause(&self) {
+        self.signal_children(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.signal_children(Signal::CONT);
+    }
+
+    fn signal_children(&self, signal: Signal) {
+        for process in children_of(Pid::from_child(&self.postmaster)) {
+            // One that was about to end anyway may be gone.
+            let _gone = kill_process(process, signal);
+        }
+    }
+
+    /// How many commits wait for the standby.
+    pub(crate) async fn n_waiting_commits(&self) -> i64 {
+        let n = self.ask(N_WAITING_COMMITS).await.ok().flatten();
+        n.and_then(|n| n.parse().ok()).unwrap_or_default()
     }
 
     /// kill -9 to all its processes at once, as when the machine is lost. Returns how many there were.
