@@ -363,8 +363,10 @@ pub(crate) fn session_pool() -> PgPoolOptions {
 }
 
 fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
-    PgConnectOptions::from_str(url)
-        .map_err(|_| StoreError::Refused("the url is not a usable postgres:// address".to_owned()))
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| StoreError::Refused("the url is not a usable postgres:// address".to_owned()))?;
+    // Poolers refuse this one unless they are told otherwise, and no column here is a float.
+    Ok(options.extra_float_digits(None))
 }
 
 /// What sessions of this program are called on a server, so that others of the same database can be told

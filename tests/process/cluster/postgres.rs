@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use url::Url;
 
 static N_DATABASES: AtomicU32 = AtomicU32::new(0);
@@ -74,7 +75,8 @@ impl Database {
 }
 
 async fn run(server: &Url, statement: &str) -> sqlx::Result<()> {
-    let mut connection = PgConnection::connect(server.as_str()).await?;
+    let options = PgConnectOptions::from_url(server)?.extra_float_digits(None);
+    let mut connection = PgConnection::connect_with(&options).await?;
     sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
     connection.close().await
 }
