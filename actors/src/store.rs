@@ -26,6 +26,7 @@ pub(crate) mod deliveries;
 pub(crate) mod instances;
 pub(crate) mod lanes;
 pub(crate) mod marks;
+mod pooler;
 pub(crate) mod records;
 pub(crate) mod replays;
 pub(crate) mod retention;
@@ -59,6 +60,11 @@ pub enum StoreError {
         "a copy into this database is unfinished: run the same `casewire database copy` again, or take an empty database"
     )]
     HalfCopied,
+    /// Connections to the database are not sessions, because of what stands before it.
+    #[error(
+        "a pooler in transaction mode is in front of the database: use session mode (pgbouncer: pool_mode = session), or connect to PostgreSQL itself"
+    )]
+    SharedSessions,
     /// The database refused the statement: a bug here, or a schema that is not this program's.
     #[error("the database refused a statement: {0}")]
     Refused(String),
@@ -239,6 +245,7 @@ impl Db {
     async fn connect_postgres(url: &str) -> Result<Self, StoreError> {
         let options = postgres_options(url)?;
         let options = options.clone().application_name(&session_name("casewire", &options));
+        pooler::refuse_shared_sessions(&options).await?;
         let pool = session_pool()
             .max_connections(16)
             .acquire_timeout(Duration::from_secs(5))

@@ -16,6 +16,7 @@ mod links;
 mod load;
 mod mischief;
 mod pair;
+mod pooler;
 mod postgres;
 mod proxy;
 mod rate;

@@ -77,7 +77,7 @@ impl Database {
 async fn run(server: &Url, statement: &str) -> sqlx::Result<()> {
     let options = PgConnectOptions::from_url(server)?.extra_float_digits(None);
     let mut connection = PgConnection::connect_with(&options).await?;
-    sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
     connection.close().await
 }
 
