@@ -24,5 +24,5 @@ mod replica;
 mod size;
 mod takeover;
 mod tokens;
-mod wire;
+pub(super) mod wire;
 mod world;
