@@ -3,6 +3,7 @@
 mod chaos;
 mod cluster;
 mod copy;
+mod flood;
 mod hub;
 mod malformed;
 mod operators;

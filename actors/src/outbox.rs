@@ -147,7 +147,7 @@ impl Desk {
         }
         let (route, customer_id) = self.find_party(&request).await?;
         let (channel, in_reply_to) = self.choose_channel(&request, &route, &customer_id).await?;
-        if self.queues.n_pending(&self.shared.db, &request.user_id).await? >= self.queue_limit {
+        if !self.queues.let_in(&self.shared.db, &request.user_id, self.queue_limit).await? {
             return Err(OutboxError::QueueFull);
         }
         let answer = Answer {
@@ -301,29 +301,44 @@ fn same_or_conflict(earlier: Delivery, fingerprint: &str) -> Result<AnswerState,
     }
 }
 
-/// How much waits for each user, as counted a moment ago: counting costs more the more waits. Clones share it.
+/// How much waits for each user: counted now and then, because counting costs more the more waits, and what
+/// came since. Clones share it.
 #[derive(Debug, Clone, Default)]
-struct Queues(Arc<DashMap<String, (Instant, i64)>>);
+struct Queues(Arc<DashMap<String, Queue>>);
 
-/// How long a count is good. A user may get over the limit by what comes meanwhile.
+#[derive(Debug, Clone, Copy)]
+struct Queue {
+    counted_at: Instant,
+    n_counted: i64,
+    /// Let in since; some of them may have gone out already.
+    n_since: i64,
+}
+
+/// How long a count is good.
 const COUNT_GOOD_FOR: Duration = Duration::from_secs(1);
 /// So many counts are kept at most.
 const MAX_COUNTS: usize = 10_000;
 
 impl Queues {
-    async fn n_pending(&self, db: &Db, user_id: &str) -> Result<i64, StoreError> {
-        let known = self.0.get(user_id).map(|known| *known);
-        if let Some((counted_at, n_pending)) = known
-            && counted_at.elapsed() < COUNT_GOOD_FOR
+    /// Lets one more in, unless so many wait already.
+    async fn let_in(&self, db: &Db, user_id: &str, limit: i64) -> Result<bool, StoreError> {
+        if let Some(mut queue) =
+            self.0.get_mut(user_id).filter(|queue| queue.counted_at.elapsed() < COUNT_GOOD_FOR)
         {
-            return Ok(n_pending);
+            if queue.n_counted >= limit {
+                return Ok(false);
+            }
+            if queue.n_counted + queue.n_since < limit {
+                queue.n_since += 1;
+                return Ok(true);
+            }
         }
-        let n_pending = deliveries::pending_of_user(db, user_id).await?;
+        let n_counted = deliveries::pending_of_user(db, user_id).await?;
         if self.0.len() >= MAX_COUNTS {
             self.0.clear();
         }
-        self.0.insert(user_id.to_owned(), (Instant::now(), n_pending));
-        Ok(n_pending)
+        self.0.insert(user_id.to_owned(), Queue { counted_at: Instant::now(), n_counted, n_since: 1 });
+        Ok(n_counted < limit)
     }
 }
 

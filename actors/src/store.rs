@@ -26,6 +26,7 @@ pub(crate) mod deliveries;
 pub(crate) mod instances;
 pub(crate) mod lanes;
 pub(crate) mod marks;
+mod pooler;
 pub(crate) mod rate_allotments;
 pub(crate) mod records;
 pub(crate) mod replays;
@@ -60,6 +61,11 @@ pub enum StoreError {
         "a copy into this database is unfinished: run the same `casewire database copy` again, or take an empty database"
     )]
     HalfCopied,
+    /// Connections to the database are not sessions, because of what stands before it.
+    #[error(
+        "a pooler in transaction mode is in front of the database: use session mode (pgbouncer: pool_mode = session), or connect to PostgreSQL itself"
+    )]
+    SharedSessions,
     /// The database refused the statement: a bug here, or a schema that is not this program's.
     #[error("the database refused a statement: {0}")]
     Refused(String),
@@ -240,6 +246,7 @@ impl Db {
     async fn connect_postgres(url: &str) -> Result<Self, StoreError> {
         let options = postgres_options(url)?;
         let options = options.clone().application_name(&session_name("casewire", &options));
+        pooler::refuse_shared_sessions(&options).await?;
         let pool = session_pool()
             .max_connections(16)
             .acquire_timeout(Duration::from_secs(5))
@@ -364,8 +371,10 @@ pub(crate) fn session_pool() -> PgPoolOptions {
 }
 
 fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
-    PgConnectOptions::from_str(url)
-        .map_err(|_| StoreError::Refused("the url is not a usable postgres:// address".to_owned()))
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| StoreError::Refused("the url is not a usable postgres:// address".to_owned()))?;
+    // Poolers refuse this one unless they are told otherwise, and no column here is a float.
+    Ok(options.extra_float_digits(None))
 }
 
 /// What sessions of this program are called on a server, so that others of the same database can be told

@@ -1,9 +1,9 @@
 //! Several replicas of the program on one PostgreSQL: who delivers, what the others know, and what is left
 //! when they are killed, paused, stopped and cut off from their database.
 //!
-//! The tests need a server where schemas may be made, named by `CASEWIRE_TEST_POSTGRES_URL`; without one they
+//! The tests need a server where databases may be made, named by `CASEWIRE_TEST_POSTGRES_URL`; without one they
 //! say so and pass. They run one after the other, because they measure times. With `CASEWIRE_TEST_KEEP` set,
-//! schema, settings and logs of a run stay, and where they are is printed.
+//! database, settings and logs of a run stay, and where they are is printed.
 
 mod agents;
 mod chaos;
@@ -11,9 +11,12 @@ mod chronicle;
 mod customers;
 mod database;
 mod events;
+mod failover;
 mod links;
 mod load;
 mod mischief;
+mod pair;
+mod pooler;
 mod postgres;
 mod proxy;
 mod rate;
@@ -21,5 +24,5 @@ mod replica;
 mod size;
 mod takeover;
 mod tokens;
-mod wire;
+pub(super) mod wire;
 mod world;

@@ -39,8 +39,16 @@ pub(crate) fn account() -> XAccount {
 impl World {
     /// A simulated X that signs with this secret, and settings for a hub beside it.
     pub(crate) async fn new(consumer_secret: &str, more_settings: &str) -> Self {
-        let options =
-            XOptions { consumer_secret: consumer_secret.to_owned(), echo: false, ..XOptions::default() };
+        Self::with(Self::options(consumer_secret), more_settings).await
+    }
+
+    /// A simulated X that signs with this secret.
+    pub(crate) fn options(consumer_secret: &str) -> XOptions {
+        XOptions { consumer_secret: consumer_secret.to_owned(), echo: false, ..XOptions::default() }
+    }
+
+    /// This simulated X, and settings for a hub beside it.
+    pub(crate) async fn with(options: XOptions, more_settings: &str) -> Self {
         let x = XSandbox::start(options).await.expect("a simulated X");
         x.add_account(account());
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -54,7 +62,7 @@ impl World {
             database = folder.path().join("hub.db").display(),
             x = x.url(),
             key = x.options().consumer_key,
-            secret = consumer_secret,
+            secret = x.options().consumer_secret,
         );
         std::fs::write(folder.path().join("settings.yaml"), settings).expect("a settings file");
         Self { folder, x, log_level: "warn" }
@@ -117,6 +125,17 @@ impl World {
 
     /// Connects the instance and links the account to it.
     pub(crate) async fn set_up(&self, hub: &ApiClient, instance: &ServiceNowSandbox, extra: Value) {
+        self.link(hub, instance, &account(), extra).await;
+    }
+
+    /// The same with another account.
+    pub(crate) async fn link(
+        &self,
+        hub: &ApiClient,
+        instance: &ServiceNowSandbox,
+        account: &XAccount,
+        extra: Value,
+    ) {
         let mut form = json!({
             "instance_url": instance.url(),
             "auth": "basic",
@@ -126,7 +145,6 @@ impl World {
         form.as_object_mut().expect("an object").extend(extra.as_object().cloned().unwrap_or_default());
         let (status, body) = hub.post("/api/servicenow-details/", &form).await.expect("an answer");
         assert_eq!(status, 201, "{body}");
-        let account = account();
         let form = json!({
             "twitter_user_id": account.id,
             "screen_name": account.screen_name,

@@ -1,11 +1,12 @@
-//! A schema of its own for each test.
+//! A database of its own for each test.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use url::Url;
 
-static N_SCHEMAS: AtomicU32 = AtomicU32::new(0);
+static N_DATABASES: AtomicU32 = AtomicU32::new(0);
 
 /// Where the server of the tests listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +17,10 @@ pub(crate) enum ServerAddress {
     Unix(String),
 }
 
-/// A new schema. Dropped with its value, unless it is to be kept.
-pub(crate) struct Schema {
+/// A new database. Dropped with its value, unless it is to be kept.
+///
+/// Not a schema that the URL's `options` choose: poolers refuse those, and the tests run through one as well.
+pub(crate) struct Database {
     server: Url,
     name: String,
     is_kept: bool,
@@ -32,18 +35,23 @@ pub(crate) fn server_or_skip(test: &str) -> Option<String> {
     server
 }
 
-impl Schema {
+impl Database {
     pub(crate) async fn make(server: &str) -> Self {
-        let n = N_SCHEMAS.fetch_add(1, Ordering::Relaxed);
+        let n = N_DATABASES.fetch_add(1, Ordering::Relaxed);
         let name = format!("cluster_{}_{n}", std::process::id());
-        let server = Url::parse(server).expect("CASEWIRE_TEST_POSTGRES_URL is a URL");
+        let server = Url::parse(server).expect("the server's address is a URL");
         let is_kept = std::env::var_os("CASEWIRE_TEST_KEEP").is_some();
-        run(&server, &format!("CREATE SCHEMA {name}")).await.expect("a schema of the test's own");
+        run(&server, &format!("CREATE DATABASE {name}")).await.expect("a database of the test's own");
         Self { server, name, is_kept }
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// From now on it is at another server, that of a copy.
+    pub(crate) fn move_to(&mut self, server: &str) {
+        self.server = Url::parse(server).expect("the server's address is a URL");
     }
 
     /// Where the server is.
@@ -58,29 +66,30 @@ impl Schema {
         }
     }
 
-    /// The schema's URL for a hub that reaches the server through this port of ours.
+    /// Its URL for a hub that reaches the server through this port of ours.
     pub(crate) fn url_through(&self, port: u16) -> String {
         let user = self.server.username();
         let password = self.server.password().map(|password| format!(":{password}")).unwrap_or_default();
-        let path = self.server.path();
-        let schema = &self.name;
-        format!("postgres://{user}{password}@127.0.0.1:{port}{path}?options=-csearch_path%3D{schema}")
+        format!("postgres://{user}{password}@127.0.0.1:{port}/{}", self.name)
     }
 }
 
 async fn run(server: &Url, statement: &str) -> sqlx::Result<()> {
-    let mut connection = PgConnection::connect(server.as_str()).await?;
-    sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
+    let options = PgConnectOptions::from_url(server)?.extra_float_digits(None);
+    let mut connection = PgConnection::connect_with(&options).await?;
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
     connection.close().await
 }
 
-impl Drop for Schema {
+impl Drop for Database {
     fn drop(&mut self) {
         if self.is_kept {
-            println!("kept: schema {}", self.name);
+            println!("kept: database {}", self.name);
             return;
         }
-        let (server, statement) = (self.server.clone(), format!("DROP SCHEMA {} CASCADE", self.name));
+        // Replicas that were killed a moment ago may not have been noticed by the server yet.
+        let statement = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        let server = self.server.clone();
         // A thread of its own: this may run inside a runtime, and while a test panics.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -88,7 +97,7 @@ impl Drop for Schema {
         });
         let is_dropped = dropping.join().is_ok_and(|dropped| matches!(dropped, Ok(Ok(()))));
         if !is_dropped {
-            println!("schema {} could not be dropped", self.name);
+            println!("database {} could not be dropped", self.name);
         }
     }
 }

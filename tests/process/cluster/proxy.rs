@@ -1,4 +1,5 @@
-//! What stands between a replica and its database: a connection that can be cut, refused, slowed and held.
+//! What stands between a replica and its database: a connection that can be cut, refused, slowed and held, and led to
+//! another server.
 
 use std::io;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ struct Weather {
 /// One replica's way to the database. Ends when dropped.
 pub(crate) struct Proxy {
     port: u16,
+    server: watch::Sender<ServerAddress>,
     weather: watch::Sender<Weather>,
     answered: Arc<Notify>,
     accepting: JoinHandle<()>,
@@ -41,12 +43,18 @@ impl Proxy {
         let port = listener.local_addr().expect("an address").port();
         let (weather, seen) = watch::channel(Weather::default());
         let answered = Arc::new(Notify::new());
-        let accepting = tokio::spawn(accept(listener, server, seen, answered.clone()));
-        Self { port, weather, answered, accepting }
+        let (server, current) = watch::channel(server);
+        let accepting = tokio::spawn(accept(listener, current, seen, answered.clone()));
+        Self { port, server, weather, answered, accepting }
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// New connections lead to another server.
+    pub(crate) fn lead_to(&self, server: ServerAddress) {
+        self.server.send_replace(server);
     }
 
     /// Waits until the database has just answered something, at most so long.
@@ -92,7 +100,7 @@ impl Drop for Proxy {
 
 async fn accept(
     listener: TcpListener,
-    server: ServerAddress,
+    server: watch::Receiver<ServerAddress>,
     weather: watch::Receiver<Weather>,
     answered: Arc<Notify>,
 ) {
@@ -100,7 +108,7 @@ async fn accept(
         if weather.borrow().is_refusing {
             continue;
         }
-        let (server, weather, answered) = (server.clone(), weather.clone(), answered.clone());
+        let (server, weather, answered) = (server.borrow().clone(), weather.clone(), answered.clone());
         tokio::spawn(async move {
             let n_cuts = weather.borrow().n_cuts;
             match &server {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::customers::account;
-use super::postgres::Schema;
+use super::postgres::Database;
 use super::proxy::Proxy;
 use super::replica::Replica;
 use super::wire::{Caller, Reply};
@@ -25,6 +25,14 @@ const POLL: Duration = Duration::from_millis(50);
 /// One cluster at a time: they measure times.
 static TURN: Mutex<()> = Mutex::const_new(());
 
+/// As long as it is held, no other cluster runs.
+pub(crate) type Turn = MutexGuard<'static, ()>;
+
+/// Waits until no other cluster runs.
+pub(crate) async fn turn() -> Turn {
+    TURN.lock().await
+}
+
 /// What a test wants.
 pub(crate) struct Wanted<'a> {
     pub(crate) n_replicas: usize,
@@ -37,7 +45,7 @@ pub(crate) struct Wanted<'a> {
 
 /// A cluster whose replicas all run. Everything of it ends with it.
 pub(crate) struct Cluster {
-    // The replicas end first, then the folder and the schema go.
+    // The replicas end first, then the folder and the database go.
     pub(crate) replicas: Vec<Replica>,
     pub(crate) instances: Vec<ServiceNowSandbox>,
     /// One for each company, at the hub.
@@ -45,14 +53,18 @@ pub(crate) struct Cluster {
     pub(crate) x: XSandbox,
     pub(crate) token: String,
     _folder: tempfile::TempDir,
-    _schema: Schema,
-    _turn: MutexGuard<'static, ()>,
+    database: Database,
+    _turn: Turn,
 }
 
 impl Cluster {
     /// Makes everything, starts the replicas, and links a company's account with each instance.
     pub(crate) async fn start(server: &str, wanted: Wanted<'_>) -> Self {
-        let turn = TURN.lock().await;
+        Self::start_in(turn().await, server, wanted).await
+    }
+
+    /// The same for one whose turn it is already.
+    pub(crate) async fn start_in(turn: Turn, server: &str, wanted: Wanted<'_>) -> Self {
         let options = XOptions {
             consumer_secret: SECRET.to_owned(),
             echo: false,
@@ -63,16 +75,16 @@ impl Cluster {
         let quiet = SnOptions { cookies: false, ..SnOptions::default() };
         let instances = ServiceNowSandbox::start_many(quiet, wanted.n_instances);
         let instances = instances.await.expect("simulated instances");
-        let schema = Schema::make(server).await;
+        let database = Database::make(server).await;
         let mut folder = tempfile::tempdir().expect("a temporary folder");
         if std::env::var_os("CASEWIRE_TEST_KEEP").is_some() {
             folder.disable_cleanup(true);
-            println!("kept: {} with schema {}", folder.path().display(), schema.name());
+            println!("kept: {} with database {}", folder.path().display(), database.name());
         }
         let mut replicas = Vec::new();
         for name in ('a'..='z').take(wanted.n_replicas) {
-            let proxy = Proxy::start(schema.server_address()).await;
-            let settings = settings(&schema.url_through(proxy.port()), &x, wanted.settings);
+            let proxy = Proxy::start(database.server_address()).await;
+            let settings = settings(&database.url_through(proxy.port()), &x, wanted.settings);
             replicas.push(Replica::new(&name.to_string(), folder.path(), proxy, &settings));
         }
         prepare(&replicas[0]);
@@ -87,11 +99,19 @@ impl Cluster {
             x,
             token,
             _folder: folder,
-            _schema: schema,
+            database,
             _turn: turn,
         };
         cluster.link_all(&wanted.instance).await;
         cluster
+    }
+
+    /// From now on every replica's way to the database leads to another server, that of a copy.
+    pub(crate) fn lead_to(&mut self, server: &str) {
+        self.database.move_to(server);
+        for replica in &self.replicas {
+            replica.proxy.lead_to(self.database.server_address());
+        }
     }
 
     async fn link_all(&mut self, extra: &Value) {

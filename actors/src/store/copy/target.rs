@@ -10,6 +10,7 @@ use super::tables::{
 };
 use crate::copy::CopyError;
 use crate::store::deliveries::to_json;
+use crate::store::pooler::refuse_shared_sessions;
 use crate::store::{
     Conn, POSTGRES_MIGRATIONS, SchemaState, StoreError, migrations_in, postgres_options, session_name,
 };
@@ -37,6 +38,7 @@ impl Target {
         let options = postgres_options(url).map_err(CopyError::Target)?;
         let sessions = ["casewire", "casewire copy"].map(|what| session_name(what, &options));
         let options = options.application_name(&sessions[1]);
+        refuse_shared_sessions(&options).await.map_err(CopyError::Target)?;
         let conn = options.connect().await.map_err(failed)?;
         let mut target = Self { conn, sessions };
         target.refuse_company().await?;
