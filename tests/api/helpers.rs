@@ -3,25 +3,25 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use casewire::settings::Settings;
 use casewire::{Application, Stopper, hub_settings};
 use casewire_actors::hub::{Hub, Migrate};
 use casewire_actors::kernel::Sources;
 use serde_json::{Value, json};
 
+use crate::home::Home;
+
 /// The password of every user that tests make.
 pub(crate) const PASSWORD: &str = "password";
 const ADMIN: &str = "admin@example.com";
 
-/// A hub on a free port with an embedded database of its own. It ends with the test.
+/// A hub on a free port with a database of its own. It ends with the test.
 pub(crate) struct TestHub {
     address: SocketAddr,
-    folder: tempfile::TempDir,
+    home: Home,
     stopper: Stopper,
     thread: Option<JoinHandle<()>>,
 }
@@ -34,25 +34,17 @@ impl TestHub {
 
     /// With some settings otherwise, by the names of their environment variables without the prefix.
     pub(crate) fn with(changes: &[(&str, &str)]) -> Self {
-        Self::on(tempfile::tempdir().expect("a temporary folder"), changes)
+        Self::on(Home::new(), changes)
     }
 
     /// On the database of a hub that ran before.
-    pub(crate) fn on(folder: tempfile::TempDir, changes: &[(&str, &str)]) -> Self {
-        let database = format!("sqlite://{}", folder.path().join("hub.db").display());
-        let mut env = vec![
-            ("CASEWIRE_SERVER__LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
-            ("CASEWIRE_DATABASE__URL".to_owned(), database),
-        ];
-        env.extend(changes.iter().map(|(key, value)| (format!("CASEWIRE_{key}"), (*value).to_owned())));
-        let config = folder.path().join("settings.yaml");
-        std::fs::write(&config, "{}").expect("a settings file");
-        let settings = Settings::load(Some(&config), env.into_iter()).expect("settings of the test");
+    pub(crate) fn on(home: Home, changes: &[(&str, &str)]) -> Self {
+        let settings = home.settings(&[&[("SERVER__LISTEN", "127.0.0.1:0")], changes].concat());
         let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async {
                 let hub = Hub::start(
-                    hub_settings(&settings, Migrate::Embedded).expect("usable settings"),
+                    hub_settings(&settings, Migrate::Any).expect("usable settings"),
                     Sources::system(),
                 );
                 let hub = hub.await.expect("the hub starts");
@@ -62,13 +54,13 @@ impl TestHub {
             });
         });
         let (address, stopper) = told.recv_timeout(Duration::from_secs(20)).expect("the hub listens");
-        Self { address, folder, stopper, thread: Some(thread) }
+        Self { address, home, stopper, thread: Some(thread) }
     }
 
     /// Ends it and gives its database back.
-    pub(crate) fn stop(mut self) -> tempfile::TempDir {
+    pub(crate) fn stop(mut self) -> Home {
         self.end();
-        std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a temporary folder"))
+        std::mem::replace(&mut self.home, Home::new())
     }
 
     fn end(&mut self) {
@@ -80,11 +72,10 @@ impl TestHub {
 
     /// Runs a command of the program beside the hub, on the same database.
     pub(crate) fn command(&self, arguments: &[&str]) -> Outcome {
-        let database: PathBuf = self.folder.path().join("hub.db");
         let output = Command::new(env!("CARGO_BIN_EXE_casewire"))
             .args(arguments)
-            .current_dir(self.folder.path())
-            .env("CASEWIRE_DATABASE__URL", format!("sqlite://{}", database.display()))
+            .current_dir(self.home.path())
+            .envs(self.home.env())
             .env("CASEWIRE_SUPERUSER_PASSWORD", PASSWORD)
             .output()
             .expect("the program runs");

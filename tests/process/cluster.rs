@@ -17,7 +17,6 @@ mod load;
 mod mischief;
 mod pair;
 mod pooler;
-mod postgres;
 mod proxy;
 mod rate;
 mod replica;

@@ -12,7 +12,7 @@ async fn copy(world: &World, to: &str) -> Outcome {
 
 #[actix_rt::test]
 async fn wrong_usage_is_refused_before_anything_is_opened() {
-    let world = World::new("copy-secret", "").await;
+    let world = World::embedded("copy-secret").await;
     let same = format!("sqlite://{}", world.database().display());
     for (to, words) in [
         ("sqlite://other.db", "must be the URL of a PostgreSQL database"),
@@ -36,7 +36,7 @@ async fn wrong_usage_is_refused_before_anything_is_opened() {
 
 #[actix_rt::test]
 async fn a_database_that_is_served_is_not_copied() {
-    let world = World::new("copy-secret", "").await;
+    let world = World::embedded("copy-secret").await;
     let hub = world.serve().await;
     copy(&world, NOWHERE).await.is(1, "stop the hub");
     hub.kill();

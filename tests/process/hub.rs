@@ -7,6 +7,8 @@ use std::time::Duration;
 use casewire_sandbox::{ApiClient, ServiceNowSandbox, XAccount, XOptions, XSandbox};
 use serde_json::{Value, json};
 
+use crate::home::Home;
+
 /// The account that the tests link.
 pub(crate) const ACCOUNT_ID: &str = "990001234567890177";
 pub(crate) const ADMIN: &str = "admin@example.com";
@@ -14,7 +16,7 @@ pub(crate) const PASSWORD: &str = "a-long-password";
 
 /// A folder with settings and a database, and what runs in it.
 pub(crate) struct World {
-    folder: tempfile::TempDir,
+    home: Home,
     pub(crate) x: XSandbox,
     log_level: &'static str,
 }
@@ -47,25 +49,31 @@ impl World {
         XOptions { consumer_secret: consumer_secret.to_owned(), echo: false, ..XOptions::default() }
     }
 
+    /// With an embedded database, whatever the tests run on.
+    pub(crate) async fn embedded(consumer_secret: &str) -> Self {
+        Self::at(Home::embedded(), Self::options(consumer_secret), "").await
+    }
+
     /// This simulated X, and settings for a hub beside it.
     pub(crate) async fn with(options: XOptions, more_settings: &str) -> Self {
+        Self::at(Home::new(), options, more_settings).await
+    }
+
+    async fn at(home: Home, options: XOptions, more_settings: &str) -> Self {
         let x = XSandbox::start(options).await.expect("a simulated X");
         x.add_account(account());
-        let folder = tempfile::tempdir().expect("a temporary folder");
         let settings = format!(
             "server: {{listen: '127.0.0.1:0', port_file: {port}}}\n\
-             database: {{url: 'sqlite://{database}'}}\n\
              log: {{format: text}}\n\
              twitter: {{api_url: '{x}', consumer_key: '{key}', consumer_secret: '{secret}'}}\n\
              {more_settings}",
-            port = folder.path().join("port").display(),
-            database = folder.path().join("hub.db").display(),
+            port = home.path().join("port").display(),
             x = x.url(),
             key = x.options().consumer_key,
             secret = x.options().consumer_secret,
         );
-        std::fs::write(folder.path().join("settings.yaml"), settings).expect("a settings file");
-        Self { folder, x, log_level: "warn" }
+        std::fs::write(home.path().join("settings.yaml"), settings).expect("a settings file");
+        Self { home, x, log_level: "warn" }
     }
 
     /// The same, for a test that has many deliveries fail on purpose.
@@ -75,36 +83,36 @@ impl World {
 
     /// The same world for commands, without one key of the X app.
     pub(crate) fn command_without(&self, key: &str) -> Command {
-        let file = self.folder.path().join("settings.yaml");
+        let file = self.home.path().join("settings.yaml");
         let text = std::fs::read_to_string(&file).expect("a settings file");
         let (before, after) = text.split_once(&format!("{key}: '")).expect("the key");
         let after = after.split_once('\'').expect("its end").1.trim_start_matches(", ");
-        let without = self.folder.path().join(format!("without-{key}.yaml"));
+        let without = self.home.path().join(format!("without-{key}.yaml"));
         std::fs::write(&without, format!("{before}{after}")).expect("a settings file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_casewire"));
-        command.arg("--config").arg(without).current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env("CASEWIRE_LOG__LEVEL", self.log_level);
+        command.arg("--config").arg(without).current_dir(self.home.path()).stdin(Stdio::null());
+        command.envs(self.home.env()).env("CASEWIRE_LOG__LEVEL", self.log_level);
         command
     }
 
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_casewire"));
-        command.arg("--config").arg(self.folder.path().join("settings.yaml"));
-        command.current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env("CASEWIRE_LOG__LEVEL", self.log_level);
+        command.arg("--config").arg(self.home.path().join("settings.yaml"));
+        command.current_dir(self.home.path()).stdin(Stdio::null());
+        command.envs(self.home.env()).env("CASEWIRE_LOG__LEVEL", self.log_level);
         command
     }
 
     /// The file of the embedded database.
     pub(crate) fn database(&self) -> PathBuf {
-        self.folder.path().join("hub.db")
+        self.home.path().join("hub.db")
     }
 
     /// Starts the hub and waits until it is ready, at most ten seconds.
     pub(crate) async fn serve(&self) -> Running {
-        let port_file = self.folder.path().join("port");
+        let port_file = self.home.path().join("port");
         let _none_before = std::fs::remove_file(&port_file);
-        let child = self.command().arg("serve").spawn().expect("the hub starts");
+        let child = self.command().args(["serve", "--migrate"]).spawn().expect("the hub starts");
         let base = tokio::time::timeout(Duration::from_secs(10), wait_for_port(&port_file)).await;
         let base = base.expect("the hub listens");
         Running { child, base }

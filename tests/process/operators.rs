@@ -120,6 +120,7 @@ async fn subscriptions_are_listed_removed_and_added() {
 #[actix_rt::test]
 async fn wrong_settings_and_addresses_exit_with_2_before_x_is_asked() {
     let world = World::new("operators-secret", "").await;
+    run(&world, &["migrate"], &[]).await.is(0, "");
     let register = ["webhooks", "register", "--url", "http://hub.example.com/api/activity/"];
     let at_x = [("TWITTER__API_URL", "https://api.x.com")];
     run(&world, &register, &at_x).await.is(2, "https");

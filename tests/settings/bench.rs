@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use casewire::settings::Settings;
 use casewire::{Application, Stopper, startup};
 use casewire_actors::domain::secret::Secret;
 use casewire_actors::hub::Migrate;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+
+use crate::home::Home;
 
 const PASSWORD: &str = "correct horse battery";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,7 +19,7 @@ pub(crate) struct Bench {
     client: reqwest::Client,
     stopper: Stopper,
     running: tokio::task::JoinHandle<std::io::Result<()>>,
-    folder: tempfile::TempDir,
+    home: Home,
     /// Tokens of the admin and of two users.
     pub(crate) admin: String,
     pub(crate) alice: String,
@@ -52,15 +53,13 @@ impl Answer {
 impl Bench {
     /// Starts it. Failing deliveries are given up after `retry_for`.
     pub(crate) async fn start(retry_for: Duration) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut settings = Settings::default();
+        let home = Home::new();
+        let mut settings = home.settings(&[]);
         settings.server.listen = ([127, 0, 0, 1], 0).into();
-        let database = format!("sqlite://{}/hub.db", folder.path().display());
-        settings.database.url = database.parse().expect("a database url");
         settings.twitter.verify_signatures = false;
         settings.servicenow.allow_private_networks = true;
         settings.delivery.retry_for = retry_for;
-        let hub = startup::start_hub(&settings, Migrate::Embedded).await.expect("a hub");
+        let hub = startup::start_hub(&settings, Migrate::Any).await.expect("a hub");
         let password = Secret::new(PASSWORD);
         startup::create_admin(&hub, "admin@example.com", &password).await.expect("an admin");
         let application = Application::build(settings, hub).expect("a listener");
@@ -75,7 +74,7 @@ impl Bench {
             client,
             stopper,
             running,
-            folder,
+            home,
             admin: nobody.clone(),
             alice: nobody.clone(),
             bob: nobody.clone(),
@@ -200,9 +199,8 @@ impl Bench {
 
     /// Runs a command beside the hub, on the same database; gives its exit code and what it printed.
     pub(crate) async fn command(&self, line: &str) -> (Option<i32>, String) {
-        let database = format!("sqlite://{}/hub.db", self.folder.path().display());
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_casewire"));
-        command.args(line.split(' ')).current_dir(self.folder.path()).env("CASEWIRE_DATABASE__URL", database);
+        command.args(line.split(' ')).current_dir(self.home.path()).envs(self.home.env());
         let output = tokio::task::spawn_blocking(move || command.output()).await;
         let output = output.expect("the thread ends").expect("the program runs");
         // What it says goes to one of the two; warnings beside a list are not part of it.

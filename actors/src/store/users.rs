@@ -84,6 +84,10 @@ pub(crate) async fn page(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<UserRow>, i64), StoreError> {
+    if search.contains('\0') {
+        // No name holds it, and a server cannot even be asked.
+        return Ok((Vec::new(), 0));
+    }
     let pattern = like_pattern(search);
     let n_all: i64 =
         on_db!(db, |pool, sql| sqlx::query_scalar(sql(COUNT)).bind(&pattern).fetch_one(pool).await)?;

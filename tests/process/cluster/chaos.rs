@@ -14,10 +14,10 @@ use super::chronicle::Verdict;
 use super::customers::Customer;
 use super::load::{Load, Posted};
 use super::mischief::Mischief;
-use super::postgres::server_or_skip;
 use super::replica::{Door, Replica};
 use super::size::{N_CUSTOMERS_EACH, Size};
 use super::world::{Cluster, Wanted};
+use crate::postgres::server_or_skip;
 use crate::process::chaos::{faults, seed};
 
 /// Calls to `ServiceNow` may take so long.

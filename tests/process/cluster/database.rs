@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::chronicle::Verdict;
 use super::customers::Customer;
-use super::postgres::server_or_skip;
 use super::wire::{Caller, Reply, post_signed};
 use super::world::{Cluster, Wanted};
+use crate::postgres::server_or_skip;
 
 /// X and operators are answered within this time, whatever the database does.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);

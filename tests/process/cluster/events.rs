@@ -6,9 +6,9 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::customers::Customer;
-use super::postgres::server_or_skip;
 use super::wire::{Reply, answer, post_signed};
 use super::world::{Cluster, Wanted};
+use crate::postgres::server_or_skip;
 
 const N_REPLICAS: usize = 2;
 /// Each with an account of its own; enough that every replica delivers for some.

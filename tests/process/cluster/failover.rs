@@ -11,10 +11,10 @@ use super::chronicle::Verdict;
 use super::customers::Customer;
 use super::load::Load;
 use super::pair::{Pair, Server};
-use super::postgres::server_or_skip;
 use super::replica::{Door, Replica};
 use super::wire::post_signed;
 use super::world::{self, Cluster, Wanted};
+use crate::postgres::server_or_skip;
 use crate::process::chaos::{faults, seed};
 
 const N_REPLICAS: usize = 2;

@@ -7,9 +7,9 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::customers::{Customer, account};
-use super::postgres::server_or_skip;
 use super::wire::{Reply, answer, post_signed};
 use super::world::{Cluster, Wanted};
+use crate::postgres::server_or_skip;
 
 /// So many accounts are linked.
 const N_ACCOUNTS: usize = 30;

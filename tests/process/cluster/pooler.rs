@@ -17,9 +17,9 @@ use url::Url;
 
 use super::chronicle::Verdict;
 use super::customers::Customer;
-use super::postgres::server_or_skip;
 use super::wire::post_signed;
 use super::world::{Cluster, Wanted};
+use crate::postgres::server_or_skip;
 
 /// Where Debian puts it.
 const PROGRAM: &str = "/usr/sbin/pgbouncer";

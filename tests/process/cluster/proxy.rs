@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::postgres::ServerAddress;
+use crate::postgres::ServerAddress;
 
 /// Bytes taken at once.
 const CHUNK_BYTES: usize = 16 * 1024;

@@ -13,10 +13,10 @@ use serde_json::json;
 use super::chronicle::Verdict;
 use super::customers::Customer;
 use super::load::Load;
-use super::postgres::server_or_skip;
 use super::replica::{Door, Replica};
 use super::wire::Caller;
 use super::world::{Cluster, Wanted};
+use crate::postgres::server_or_skip;
 
 const N_CALLS: usize = 5;
 const PERIOD: Duration = Duration::from_secs(1);

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::chronicle::Verdict;
 use super::customers::Customer;
-use super::postgres::server_or_skip;
 use super::wire::{Caller, post_signed};
 use super::world::{Cluster, Wanted};
+use crate::postgres::server_or_skip;
 
 const N_REPLICAS: usize = 3;
 /// Enough that every replica delivers for some.

@@ -4,9 +4,9 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 
-use super::postgres::server_or_skip;
 use super::wire::{Caller, Reply, answer};
 use super::world::{Cluster, PASSWORD, Wanted, log_in};
+use crate::postgres::server_or_skip;
 
 /// Each way of ending a token is tried so often, half of the times through either replica.
 const N_ROUNDS: usize = N_LANES * 6;

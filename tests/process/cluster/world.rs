@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::customers::account;
-use super::postgres::Database;
 use super::proxy::Proxy;
 use super::replica::Replica;
 use super::wire::{Caller, Reply};
+use crate::postgres::Database;
 
 pub(crate) const ADMIN: &str = "admin@example.com";
 pub(crate) const PASSWORD: &str = "a-long-password";

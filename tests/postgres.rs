@@ -66,6 +66,13 @@ impl Database {
         }
     }
 
+    /// Its URL.
+    pub(crate) fn url(&self) -> String {
+        let mut url = self.server.clone();
+        url.set_path(&self.name);
+        url.into()
+    }
+
     /// Its URL for a hub that reaches the server through this port of ours.
     pub(crate) fn url_through(&self, port: u16) -> String {
         let user = self.server.username();
