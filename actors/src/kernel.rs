@@ -20,6 +20,6 @@ pub mod supervise;
 pub(crate) mod panic_matrix;
 
 pub use mailbox::{AskError, Mailbox};
-pub use registry::{ActorState, Registry};
+pub use registry::{ActorState, KindSummary, Registry};
 pub use sources::Sources;
 pub use supervise::{Terms, start};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
+use crate::kernel::KindSummary;
 use crate::metrics::{n_panics, write_gauges};
 use crate::shared::Shared;
 use crate::store::{Db, StoreError, deliveries, instances, lanes};
@@ -183,16 +184,17 @@ async fn write_queue(text: &mut String, shared: &Shared) {
 
 fn write_actors(text: &mut String, shared: &Shared) {
     let summary = shared.registry.summary();
-    let of = |kind: &str| summary.get(kind).copied().unwrap_or_default();
-    let restarts = KINDS.map(|kind| {
-        let n = u32::try_from(of(kind).restarts).unwrap_or(u32::MAX);
-        (format!("actor=\"{kind}\",reason=\"panic\""), f64::from(n))
-    });
+    let counts = |labels: &str, count: fn(&KindSummary) -> u64| {
+        KINDS.map(|kind| {
+            let n = summary.get(kind).map_or(0, count);
+            (format!("actor=\"{kind}\"{labels}"), to_f64(i64::try_from(n).unwrap_or(i64::MAX)))
+        })
+    };
+    let actors = counts("", |kind| kind.n_actors as u64);
+    write_gauges(text, "actors", "gauge", "Actors that live.", actors);
+    let restarts = counts(",reason=\"panic\"", |kind| kind.restarts);
     write_gauges(text, "actor_restarts_total", "counter", "Restarts of actors.", restarts);
-    let depths = KINDS.map(|kind| {
-        let n = u32::try_from(of(kind).depth).unwrap_or(u32::MAX);
-        (format!("actor=\"{kind}\""), f64::from(n))
-    });
+    let depths = counts("", |kind| kind.depth as u64);
     write_gauges(text, "actor_mailbox_depth", "gauge", "Asks waiting for an answer.", depths);
 }
 
