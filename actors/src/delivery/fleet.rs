@@ -241,7 +241,11 @@ impl Fleet {
             Direction::ToServicenow => reload(&self.inner.instances, id).await,
             Direction::ToX => reload(&self.inner.accounts, id).await,
         }
-        self.wake(direction, id);
+        // Nobody is started for the sake of settings alone.
+        let next_at = in_time(lanes::next_ready_at(&self.inner.shared.db, id, 0)).await;
+        if !matches!(next_at, Ok(None)) {
+            self.wake(direction, id);
+        }
     }
 
     /// Lets the actor of a target, if there is one here, look whether its settings were changed.
