@@ -193,12 +193,9 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn breaker_opened(&self) {
-        self.breaker_open.inc();
-    }
-
-    pub(crate) fn breaker_closed(&self) {
-        self.breaker_open.dec();
+    /// Counts the breakers that are open; they do so themselves.
+    pub(crate) fn open_breakers(&self) -> Gauge {
+        self.breaker_open.clone()
     }
 
     /// Counts a login: `ok`, `refused` or `limited`.

@@ -20,7 +20,6 @@ mod wire;
 mod world;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum as _};
@@ -30,9 +29,6 @@ use crate::machine::{Machine, Watch};
 use crate::report::{Broken, LeftOut, Others, Report};
 use crate::scenarios::Scenario;
 use crate::stats::Spread;
-
-/// No scenario takes longer, whatever happens.
-const SCENARIO_LIMIT: Duration = Duration::from_mins(6);
 
 /// Measure Casewire on this machine, beside a reference in the same run
 ///
@@ -83,7 +79,8 @@ async fn main() -> Result<()> {
         broken: Vec::new(),
     };
     let all = Scenario::value_variants().iter().copied();
-    for scenario in all.filter(|one| arguments.only.is_empty() || arguments.only.contains(one)) {
+    let named = &arguments.only;
+    for scenario in all.filter(|one| if named.is_empty() { one.is_usual() } else { named.contains(one) }) {
         measure(scenario, &bench, &mut report).await;
     }
     println!("{}", report.table());
@@ -111,12 +108,12 @@ async fn measure(scenario: Scenario, bench: &Bench, report: &mut Report) {
     }
     eprintln!("measuring {name}");
     let watch = Watch::begin();
-    let figures = tokio::time::timeout(SCENARIO_LIMIT, scenario.run(bench)).await;
+    let figures = tokio::time::timeout(scenario.limit(), scenario.run(bench)).await;
     match figures {
         Ok(Ok(figures)) => report.figures.extend(figures),
         Ok(Err(error)) => report.broken.push(Broken { scenario: name, reason: format!("{error:#}") }),
         Err(_) => {
-            let reason = format!("it took longer than {SCENARIO_LIMIT:?}");
+            let reason = format!("it took longer than {:?}", scenario.limit());
             report.broken.push(Broken { scenario: name, reason });
         }
     }

@@ -10,8 +10,11 @@ mod latency;
 mod login;
 mod many;
 mod memory;
+mod passivation;
 mod start;
 mod sustained;
+
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -44,6 +47,8 @@ pub(crate) enum Scenario {
     Backlog,
     /// Ten thousand instances with a little traffic each
     Many,
+    /// The same falling silent: takes twenty minutes, so only when named
+    Passivation,
     /// Intake on PostgreSQL by one to three replicas
     Cluster,
 }
@@ -63,6 +68,7 @@ impl Scenario {
             Self::Fairness => fairness::NAME,
             Self::Backlog => backlog::NAME,
             Self::Many => many::NAME,
+            Self::Passivation => passivation::NAME,
             Self::Cluster => cluster::NAME,
         }
     }
@@ -70,6 +76,16 @@ impl Scenario {
     /// Whether it says nothing without a PostgreSQL server.
     pub(crate) fn needs_postgres(self) -> bool {
         self == Self::Cluster
+    }
+
+    /// Whether it is part of a run in which none is named.
+    pub(crate) fn is_usual(self) -> bool {
+        self != Self::Passivation
+    }
+
+    /// It takes no longer than this, whatever happens.
+    pub(crate) fn limit(self) -> Duration {
+        if self.is_usual() { Duration::from_mins(6) } else { Duration::from_mins(25) }
     }
 
     /// Measures. No process that it started is left afterwards.
@@ -86,6 +102,7 @@ impl Scenario {
             Self::Fairness => fairness::run(bench).await,
             Self::Backlog => backlog::run(bench).await,
             Self::Many => many::run(bench).await,
+            Self::Passivation => passivation::run(bench).await,
             Self::Cluster => cluster::run(bench).await,
         }
     }

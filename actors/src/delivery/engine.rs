@@ -80,6 +80,7 @@ impl<T: Target> Delivery<T> {
 
     fn behind(gate: Gate, target: Rc<T>, run: Run, on_end: Ended) -> Self {
         let now_ms = run.now_ms();
+        let breaker = Breaker::new(run.shared.metrics.open_breakers());
         Self {
             target,
             run,
@@ -91,7 +92,7 @@ impl<T: Target> Delivery<T> {
             must_look_again: false,
             is_blocked: false,
             paused_until: 0,
-            breaker: Breaker::default(),
+            breaker,
             n_pauses_in_a_row: 0,
             status: "",
             last_success_at: 0,
@@ -216,9 +217,7 @@ impl<T: Target> Delivery<T> {
         self.is_blocked = false;
         self.paused_until = 0;
         self.gate.resume();
-        if self.breaker.close() {
-            self.run.shared.metrics.breaker_closed();
-        }
+        self.breaker.close();
         self.look(context);
     }
 
@@ -324,9 +323,6 @@ impl<T: Target> Actor for Delivery<T> {
 
 impl<T: Target> Supervised for Delivery<T> {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        if self.breaker.is_open() {
-            self.run.shared.metrics.breaker_closed();
-        }
         // What has been sent stays counted, and a pause stays a pause.
         let gate = self.gate.clone();
         *self = Self::behind(gate, Rc::clone(&self.target), self.run.clone(), self.on_end.clone());

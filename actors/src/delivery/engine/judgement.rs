@@ -15,19 +15,15 @@ const SUCCESS_EVERY_MS: i64 = 10_000;
 impl<T: Target> Delivery<T> {
     /// Draws conclusions for the whole target from what a lane met.
     pub(super) fn judge(&mut self, report: &LaneReport, context: &mut Context<Self>) {
-        if report.was_answered && self.breaker.close() {
-            self.run.shared.metrics.breaker_closed();
+        if report.was_answered {
+            self.breaker.close();
         }
         if report.n_delivered > 0 {
             self.n_pauses_in_a_row = 0;
             self.succeeded(context);
         }
         let Some(failure) = report.unreachable.as_ref().filter(|_| !report.was_answered) else { return };
-        let was_open = self.breaker.is_open();
         if let Some(nth) = self.breaker.count_failure() {
-            if !was_open {
-                self.run.shared.metrics.breaker_opened();
-            }
             let random = self.run.shared.sources.fraction();
             let until = self.run.now_ms() + self.run.backoff.delay_ms(nth, random);
             self.pause(until, failure, context);
