@@ -246,6 +246,7 @@ impl Desk {
             status: "needs_auth",
             detail: "the account has revoked the app's access at X; link it again".to_owned(),
             paused_until: None,
+            version: None,
         };
         if let Err(error) = self.shared.writer.ask(Apply(change)).await {
             tracing::warn!(%error, "the revocation could not be noted");

@@ -29,9 +29,9 @@ const ROUND: Duration = Duration::from_millis(2500);
 const WATCH: Duration = Duration::from_millis(250);
 /// How long one question to the database may take.
 const QUESTION: Duration = Duration::from_secs(3);
-/// So many rounds in a row a replica must hold too much before it gives up any: one that is slow for a
-/// moment does not make the shards wander.
-const ROUNDS_TOO_MANY: u32 = 2;
+/// So long a replica must hold too much before it gives up any, about a round: one that is slow for a moment
+/// does not make the shards wander.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long what is under way may take to end before its shard is given up all the same: whoever follows
 /// looks up what became of it.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ pub(crate) struct LeaseKeeper {
     signals: Signals,
     is_asking: bool,
     is_leaving: bool,
-    n_rounds_too_many: u32,
+    too_much_since: Option<Instant>,
     is_stopped: bool,
     /// Who waits for the round under way to end.
     stopping: Vec<oneshot::Sender<()>>,
@@ -71,7 +71,7 @@ impl LeaseKeeper {
             signals,
             is_asking: false,
             is_leaving: false,
-            n_rounds_too_many: 0,
+            too_much_since: None,
             is_stopped: false,
             stopping: Vec::new(),
         }
@@ -105,11 +105,11 @@ impl LeaseKeeper {
         let n_held = self.leases.n_held();
         let n_due = fair_share(round.n_replicas);
         if n_held <= n_due {
-            self.n_rounds_too_many = 0;
+            self.too_much_since = None;
             return;
         }
-        self.n_rounds_too_many += 1;
-        if self.n_rounds_too_many >= ROUNDS_TOO_MANY && !self.is_leaving {
+        let since = *self.too_much_since.get_or_insert(round.asked_at);
+        if round.asked_at.saturating_duration_since(since) >= PATIENCE && !self.is_leaving {
             self.leave(n_held - n_due, context);
         }
     }
@@ -161,7 +161,10 @@ pub(super) async fn give_up(pool: &PgPool, leases: &Leases, fleet: &Fleet, signa
         let ids: Vec<i64> = shards.iter().filter_map(|&shard| i64::try_from(shard).ok()).collect();
         match shards::release(pool, replica, &ids).await {
             Ok(()) => tracing::info!(n_shards = ids.len(), "gave shards up for another replica"),
-            Err(error) => tracing::warn!(%error, "shards could not be given up; their leases run out"),
+            Err(error) => {
+                tracing::warn!(%error, "shards could not be given up; trying again");
+                leases.keep(&shards);
+            }
         }
         signals.send(Signal::Shards);
     }

@@ -3,7 +3,7 @@
 //! An embedded database has one process, which owns everything. On a server database each target belongs
 //! to one of [`N_SHARDS`] shards, and only the replica that holds the shard's lease delivers for it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
@@ -46,8 +46,16 @@ pub(crate) struct Leases(Option<Arc<Table>>);
 #[derive(Debug)]
 struct Table {
     replica: String,
-    /// By shard.
-    holdings: RwLock<Vec<Option<Holding>>>,
+    places: RwLock<Vec<Place>>,
+}
+
+/// What this process knows of a shard.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    holding: Option<Holding>,
+    /// The epoch in which it was given up: an answer of the database that is older than that may still tell
+    /// that it is held.
+    given_up: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,8 +76,8 @@ impl Leases {
 
     /// Of a replica, which holds nothing yet.
     pub(crate) fn of_replica(replica: String) -> Self {
-        let holdings = RwLock::new(vec![None; N_SHARDS]);
-        Self(Some(Arc::new(Table { replica, holdings })))
+        let places = RwLock::new(vec![Place::default(); N_SHARDS]);
+        Self(Some(Arc::new(Table { replica, places })))
     }
 
     /// The name of this replica; `None` for a process that owns everything.
@@ -103,17 +111,20 @@ impl Leases {
     /// Takes what the database says is held, to be believed until then. Returns the shards that are new.
     pub(crate) fn take(&self, held: &[Held], asked_at: Instant, until: Instant) -> Vec<usize> {
         let Some(table) = &self.0 else { return Vec::new() };
-        let mut holdings = table.holdings.write().unwrap_or_else(PoisonError::into_inner);
+        let mut places = table.write();
         let mut gained = Vec::new();
         for held in held {
             let Ok(shard) = usize::try_from(held.id) else { continue };
-            let Some(place) = holdings.get_mut(shard) else { continue };
-            match place {
+            let Some(place) = places.get_mut(shard) else { continue };
+            if held.epoch <= place.given_up {
+                continue;
+            }
+            match &mut place.holding {
                 Some(known) if known.epoch == held.epoch => known.until = until,
-                _ => {
+                holding => {
                     // Nobody else made a call after the claim was answered; it was asked for before that.
                     let since = Instant::now().max(asked_at);
-                    *place = Some(Holding { epoch: held.epoch, since, until, is_leaving: false });
+                    *holding = Some(Holding { epoch: held.epoch, since, until, is_leaving: false });
                     gained.push(shard);
                 }
             }
@@ -124,11 +135,10 @@ impl Leases {
     /// Takes away what has run out. Returns those shards.
     pub(crate) fn drop_lapsed(&self, now: Instant) -> Vec<usize> {
         let Some(table) = &self.0 else { return Vec::new() };
-        let mut holdings = table.holdings.write().unwrap_or_else(PoisonError::into_inner);
         let mut lapsed = Vec::new();
-        for (shard, place) in holdings.iter_mut().enumerate() {
-            if place.is_some_and(|holding| holding.until <= now) {
-                *place = None;
+        for (shard, place) in table.write().iter_mut().enumerate() {
+            if place.holding.is_some_and(|holding| holding.until <= now) {
+                place.holding = None;
                 lapsed.push(shard);
             }
         }
@@ -138,10 +148,11 @@ impl Leases {
     /// Begins to give up `n` shards; returns which.
     pub(crate) fn leave(&self, n: usize) -> Vec<usize> {
         let Some(table) = &self.0 else { return Vec::new() };
-        let mut holdings = table.holdings.write().unwrap_or_else(PoisonError::into_inner);
         let mut leaving = Vec::new();
-        for (shard, place) in holdings.iter_mut().enumerate().rev() {
-            let Some(holding) = place.as_mut().filter(|holding| !holding.is_leaving) else { continue };
+        for (shard, place) in table.write().iter_mut().enumerate().rev() {
+            let Some(holding) = place.holding.as_mut().filter(|holding| !holding.is_leaving) else {
+                continue;
+            };
             if leaving.len() == n {
                 break;
             }
@@ -151,13 +162,25 @@ impl Leases {
         leaving
     }
 
-    /// Takes away what was given up.
+    /// Takes away what is given up, for good: only a later claim brings it back.
     pub(crate) fn remove(&self, shards: &[usize]) {
         let Some(table) = &self.0 else { return };
-        let mut holdings = table.holdings.write().unwrap_or_else(PoisonError::into_inner);
+        let mut places = table.write();
         for &shard in shards {
-            if let Some(place) = holdings.get_mut(shard) {
-                *place = None;
+            if let Some(place) = places.get_mut(shard) {
+                let epoch = place.holding.take().map_or(0, |holding| holding.epoch);
+                place.given_up = place.given_up.max(epoch);
+            }
+        }
+    }
+
+    /// The database does not know that these were given up: as long as it says that they are held, they are.
+    pub(crate) fn keep(&self, shards: &[usize]) {
+        let Some(table) = &self.0 else { return };
+        let mut places = table.write();
+        for &shard in shards {
+            if let Some(place) = places.get_mut(shard) {
+                place.given_up = 0;
             }
         }
     }
@@ -166,14 +189,59 @@ impl Leases {
     pub(crate) fn n_held(&self) -> usize {
         let Some(table) = &self.0 else { return N_SHARDS };
         let now = Instant::now();
-        let holdings = table.holdings.read().unwrap_or_else(PoisonError::into_inner);
-        holdings.iter().flatten().filter(|holding| holding.until > now && !holding.is_leaving).count()
+        let is_held = |holding: &Holding| holding.until > now && !holding.is_leaving;
+        table.read().iter().filter(|place| place.holding.as_ref().is_some_and(is_held)).count()
     }
 }
 
 impl Table {
     fn holding(&self, shard: usize, now: Instant) -> Option<Holding> {
-        let holdings = self.holdings.read().unwrap_or_else(PoisonError::into_inner);
-        holdings.get(shard).copied().flatten().filter(|holding| holding.until > now)
+        self.read().get(shard)?.holding.filter(|holding| holding.until > now)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Vec<Place>> {
+        self.places.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Vec<Place>> {
+        self.places.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn held(ids_and_epochs: &[(i64, i64)]) -> Vec<Held> {
+        ids_and_epochs.iter().map(|&(id, epoch)| Held { id, epoch }).collect()
+    }
+
+    #[test]
+    fn what_was_given_up_does_not_come_back_with_an_old_answer() {
+        let leases = Leases::of_replica("r".to_owned());
+        let now = Instant::now();
+        let until = now + Duration::from_secs(9);
+        assert_eq!(leases.take(&held(&[(3, 7), (4, 1)]), now, until), [3, 4]);
+        leases.remove(&[3]);
+        assert_eq!(leases.take(&held(&[(3, 7), (4, 1)]), now, until), [] as [usize; 0]);
+        assert_eq!(leases.n_held(), 1);
+        assert_eq!(leases.lease_at(3, now), None);
+
+        assert_eq!(leases.take(&held(&[(3, 9)]), now, until), [3], "it was claimed anew");
+        leases.remove(&[3]);
+        leases.keep(&[3]);
+        assert_eq!(leases.take(&held(&[(3, 9)]), now, until), [3], "the database did not hear of it");
+    }
+
+    #[test]
+    fn what_has_lapsed_comes_back_with_a_renewal() {
+        let leases = Leases::of_replica("r".to_owned());
+        let now = Instant::now();
+        let until = now + Duration::from_secs(9);
+        leases.take(&held(&[(3, 7)]), now, until);
+        assert_eq!(leases.drop_lapsed(now), [] as [usize; 0]);
+        assert_eq!(leases.drop_lapsed(until), [3]);
+        assert_eq!(leases.take(&held(&[(3, 7)]), now, until), [3]);
     }
 }

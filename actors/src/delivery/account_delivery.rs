@@ -3,7 +3,7 @@
 //! X takes direct messages and posts without an idempotency key. So the intent is stored first, and
 //! after an uncertain end the account's own messages are searched before anything is sent again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::gate::Gate;
@@ -69,6 +69,7 @@ impl Target for AccountTarget {
             concurrency: CONCURRENCY,
             status: account.status,
             version: account.version,
+            is_outdated: Cell::new(false),
             paused_until: account.paused_until,
             courier: AccountCourier {
                 account_id: self.id.clone(),
@@ -91,6 +92,7 @@ impl Target for AccountTarget {
             status: health.status,
             detail: health.detail,
             paused_until: health.paused_until,
+            version: Some(health.version),
         };
         // The next change says it again.
         let _unsaved = run.shared.writer.ask(Apply(change)).await;

@@ -125,7 +125,7 @@ mod tests {
         async fn owner(&self, rate: &str) -> Gate {
             let lease = self.shared.leases.lease_of("i1").expect("this process is alone");
             let rate = rate.parse().expect("a rate");
-            let gate = Gate::new(self.shared.clone(), "i1", rate, lease);
+            let gate = Gate::new(self.shared.clone(), "i1", rate, lease, Arc::default());
             gate.recount().await.expect("the store answers");
             gate
         }

@@ -4,6 +4,7 @@
 //! the store can tell again: after a panic, or an idle quarter of an hour, it is built anew.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -26,6 +27,10 @@ use crate::store::{StoreError, in_time, lanes};
 const SMALL_LANE: i64 = 4;
 /// An actor without work for so long ends; the next message starts another.
 const IDLE: Duration = Duration::from_mins(15);
+/// How long after a lane was lost to somebody else the store is asked again.
+const LOST_PAUSE_MS: i64 = 100;
+/// How long after a failure the version of the settings is asked for again.
+const AGAIN: Duration = Duration::from_millis(500);
 /// How often an idle actor looks whether it may end.
 const IDLE_CHECK: Duration = Duration::from_mins(1);
 
@@ -41,6 +46,8 @@ pub(crate) struct Delivery<T: Target> {
     schedule: Schedule,
     is_loading: bool,
     must_look_again: bool,
+    /// What a look read of the settings before one of these is not used.
+    n_reloads: u64,
     is_blocked: bool,
     paused_until: i64,
     breaker: Breaker,
@@ -74,7 +81,8 @@ pub(crate) struct Drain;
 impl<T: Target> Delivery<T> {
     /// An actor that has read nothing yet.
     pub(crate) fn new(target: Rc<T>, run: Run, on_end: Ended) -> Self {
-        let gate = Gate::new(run.shared.clone(), target.id(), Rate::default(), run.lease);
+        let gate =
+            Gate::new(run.shared.clone(), target.id(), Rate::default(), run.lease, Arc::clone(&run.standing));
         Self::behind(gate, target, run, on_end)
     }
 
@@ -90,6 +98,7 @@ impl<T: Target> Delivery<T> {
             schedule: Schedule::default(),
             is_loading: false,
             must_look_again: false,
+            n_reloads: 0,
             is_blocked: false,
             paused_until: 0,
             breaker,
@@ -119,7 +128,7 @@ impl<T: Target> Delivery<T> {
         self.is_loading = true;
         self.must_look_again = false;
         let (target, run, gate) = (Rc::clone(&self.target), self.run.clone(), self.gate.clone());
-        let known = self.equipment.clone();
+        let (known, n_reloads) = (self.equipment.clone(), self.n_reloads);
         self.schedule.look_begins();
         let limit = self.schedule.limit();
         let reading = async move {
@@ -140,7 +149,9 @@ impl<T: Target> Delivery<T> {
             let is_outdated = actor.must_look_again;
             match read {
                 Ok((Some(equipment), ready)) => {
-                    actor.take_equipment(equipment);
+                    if actor.n_reloads == n_reloads {
+                        actor.take_equipment(equipment);
+                    }
                     actor.take_ready(ready, limit, context);
                 }
                 Ok((None, _)) => context.stop(),
@@ -202,18 +213,23 @@ impl<T: Target> Delivery<T> {
     fn recheck(&mut self, context: &mut Context<Self>) {
         let (target, run) = (Rc::clone(&self.target), self.run.clone());
         let checking = async move { target.version(&run).await };
-        context.spawn(checking.into_actor(self).map(|version, actor, context| {
+        context.spawn(in_time(checking).into_actor(self).map(|version, actor, context| {
             let known = actor.equipment.as_ref().map(|equipment| equipment.version);
-            // What cannot be read now is read with the next look.
-            if known.is_some() && version.is_ok_and(|version| version != known) {
-                actor.reload(context);
+            match version {
+                Ok(version) if known.is_some() && version != known => actor.reload(context),
+                Ok(_) => {}
+                Err(_) => {
+                    context.run_later(AGAIN, Self::recheck);
+                }
             }
         }));
     }
 
     fn reload(&mut self, context: &mut Context<Self>) {
-        // Lanes at work end with the settings they began with.
-        self.equipment = None;
+        if let Some(equipment) = self.equipment.take() {
+            equipment.is_outdated.set(true);
+        }
+        self.n_reloads += 1;
         self.is_blocked = false;
         self.paused_until = 0;
         self.gate.resume();
@@ -249,13 +265,13 @@ impl<T: Target> Delivery<T> {
         while self.may_start() && self.run.standing.may_begin() {
             let Some((lane, first)) = self.schedule.start_next(n_at_once) else { break };
             self.last_work_at = now_ms;
-            let (run, equipment) = (self.run.clone(), Rc::clone(&equipment));
+            let (run, equipment, target) = (self.run.clone(), Rc::clone(&equipment), Rc::clone(&self.target));
             let work = async move {
-                let report = run_lane(run, &equipment.courier, &lane, first).await;
-                (lane, report)
+                let report = run_lane(run, &equipment, target.id(), &lane, first).await;
+                (lane, report, equipment.is_outdated.get())
             };
-            context.spawn(work.into_actor(self).map(|(lane, report), actor, context| {
-                actor.lane_ended(&lane, report, context);
+            context.spawn(work.into_actor(self).map(|(lane, report, is_outdated), actor, context| {
+                actor.lane_ended(&lane, report, is_outdated, context);
             }));
         }
         self.schedule.forget_firsts();
@@ -273,13 +289,33 @@ impl<T: Target> Delivery<T> {
         self.equipment.as_ref().map_or(1, |equipment| equipment.concurrency)
     }
 
-    fn lane_ended(&mut self, lane: &str, report: LaneReport, context: &mut Context<Self>) {
+    fn lane_ended(&mut self, lane: &str, report: LaneReport, is_outdated: bool, context: &mut Context<Self>) {
         self.last_work_at = self.run.now_ms();
-        self.judge(&report, context);
-        let must_look = self.schedule.end(lane, self.n_at_once());
-        match report.end {
-            LaneEnd::Left => {}
-            LaneEnd::Lost => self.look(context),
+        // What it met under settings of before says nothing about those of now.
+        if is_outdated {
+            self.schedule.end(lane, self.n_at_once(), false);
+            self.look(context);
+        } else {
+            self.judge(&report, context);
+            let has_yielded = report.end == LaneEnd::Yielded;
+            let must_look = self.schedule.end(lane, self.n_at_once(), has_yielded);
+            self.follow(lane, report.end, context);
+            if must_look {
+                self.look(context);
+            }
+        }
+        self.dispatch(context);
+        self.tell_if_drained();
+    }
+
+    /// Does what the end of a lane asks for.
+    fn follow(&mut self, lane: &str, end: LaneEnd, context: &mut Context<Self>) {
+        match end {
+            LaneEnd::Left | LaneEnd::Yielded => {}
+            // It did not get its turn before this process ends: the target is as well as before.
+            LaneEnd::Pause { .. } if !self.run.standing.may_begin() => {}
+            // Not at once: where it was the lease that was lost, a look finds the same again.
+            LaneEnd::Lost => self.look_at(self.run.now_ms() + LOST_PAUSE_MS, context),
             LaneEnd::Waits(until) => self.look_at(until, context),
             LaneEnd::Deferred(until) => {
                 self.schedule.defer(lane, until);
@@ -291,11 +327,6 @@ impl<T: Target> Delivery<T> {
                 self.tell("needs_auth", failure.detail, None, None, context);
             }
         }
-        if must_look {
-            self.look(context);
-        }
-        self.dispatch(context);
-        self.tell_if_drained();
     }
 
     fn end_if_idle(&mut self, context: &mut Context<Self>) {

@@ -23,8 +23,12 @@ use crate::cluster::signals::Signal;
 use crate::kernel::{Mailbox, Terms, start};
 use crate::shared::Shared;
 use crate::store::deliveries::{Delivery as Row, Direction, NewDelivery};
-use crate::store::routing::is_unrouted;
+use crate::store::routing::{self, FollowAccount, is_unrouted};
 use crate::store::{in_time, lanes};
+use crate::writer::{Apply, WriteError};
+
+/// A commit that does not know of an account's new instance has ended so long after the change at the latest.
+const STRAYS_MS: i64 = 60_000;
 
 /// Called by a delivery actor that has ended, with the id of its target.
 pub(crate) type Ended = Arc<dyn Fn(&str) + Send + Sync>;
@@ -40,6 +44,8 @@ pub(crate) struct DeliverySettings {
     pub servicenow_timeout_ms: i64,
     /// How long one call to X may take, in milliseconds.
     pub x_timeout_ms: i64,
+    /// How long texts are kept after they were accepted, in milliseconds.
+    pub texts_ms: i64,
 }
 
 /// Clones share the actors.
@@ -216,6 +222,7 @@ impl Fleet {
             direction,
             backoff: inner.settings.backoff,
             timeout_ms,
+            texts_ms: inner.settings.texts_ms,
             waiters: inner.waiters.clone(),
             arrivals: Arc::clone(&arrivals),
             lease,
@@ -265,6 +272,9 @@ impl Fleet {
     /// Finds the targets with ready lanes, and wakes the actors of those that this process delivers for.
     pub(crate) async fn sweep(&self) {
         let shared = &self.inner.shared;
+        if let Err(error) = self.follow_accounts().await {
+            tracing::warn!(%error, "what waits for an account's new instance could not be moved there");
+        }
         match in_time(lanes::ready_targets(&shared.db, shared.sources.now_ms())).await {
             Ok(targets) => {
                 for (direction, target_id) in targets {
@@ -275,6 +285,20 @@ impl Fleet {
             }
             Err(error) => tracing::warn!(%error, "ready lanes could not be read"),
         }
+    }
+
+    /// Moves what was admitted for the instance of before while an account got another.
+    async fn follow_accounts(&self) -> Result<(), WriteError> {
+        let shared = &self.inner.shared;
+        if shared.db.is_embedded() {
+            return Ok(());
+        }
+        let now_ms = shared.sources.now_ms();
+        let deadline_ms = now_ms + self.retry_for_ms();
+        for account_id in in_time(routing::with_strays(&shared.db, now_ms - STRAYS_MS)).await? {
+            shared.writer.ask(Apply(FollowAccount { account_id, now_ms, deadline_ms })).await??;
+        }
+        Ok(())
     }
 
     /// Leaves everything alone that belongs to these shards: another replica has taken over.

@@ -2,17 +2,22 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 
 use super::allotments::{Allotments, is_kept};
 use super::rate_window::{RateWindow, Wait};
+use super::standing::Standing;
 use crate::cluster::leases::Lease;
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::domain::rate::Rate;
 use crate::shared::Shared;
 use crate::store::StoreError;
+
+/// How long a caller sleeps at most before it looks up whether it still has to wait.
+const LOOK_UP: Duration = Duration::from_millis(250);
 
 /// Clones share one window. Lives on the actor's arbiter.
 #[derive(Clone)]
@@ -24,6 +29,7 @@ pub(crate) struct Gate {
     paused_until: Rc<Cell<i64>>,
     n_passed: Rc<Cell<u64>>,
     lease: Lease,
+    standing: Arc<Standing>,
     allotments: Allotments,
 }
 
@@ -57,8 +63,14 @@ impl Drop for Reservation {
 }
 
 impl Gate {
-    /// A gate with nothing passed yet, for who may make calls under a lease.
-    pub(crate) fn new(shared: Shared, target_id: &str, rate: Rate, lease: Lease) -> Self {
+    /// A gate with nothing passed yet, for who may make calls under a lease and as long as it stands.
+    pub(crate) fn new(
+        shared: Shared,
+        target_id: &str,
+        rate: Rate,
+        lease: Lease,
+        standing: Arc<Standing>,
+    ) -> Self {
         let window = Rc::new(RefCell::new(RateWindow::new(rate)));
         let allotments = Allotments::new(shared.clone(), target_id);
         Self {
@@ -68,6 +80,7 @@ impl Gate {
             paused_until: Rc::default(),
             n_passed: Rc::default(),
             lease,
+            standing,
             allotments,
         }
     }
@@ -111,7 +124,8 @@ impl Gate {
         Ok(self.reserve().await?.start())
     }
 
-    /// Waits for the rate, for a call that has something to be done before it starts.
+    /// Waits for the rate, for a call that has something to be done before it starts. Whatever ends the wait
+    /// early, such as another rate, a pause or the end of the process, is seen within [`LOOK_UP`].
     pub(crate) async fn reserve(&self) -> Result<Reservation, Failure> {
         let _turn = self.line.lock().await;
         let mut waited = Duration::ZERO;
@@ -123,13 +137,16 @@ impl Gate {
             if !self.is_open() {
                 return Err(Self::lost_lease());
             }
+            if !waited.is_zero() && !self.standing.may_begin() {
+                return Err(Self::stopped(now_ms));
+            }
             let started = self.window.borrow_mut().try_reserve(now_ms);
             let Err(Wait { wait_ms }) = started else {
                 self.shared.metrics.rate_limited(waited);
                 self.n_passed.set(self.n_passed.get() + 1);
                 return self.take_reserved().await;
             };
-            let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default().max(1));
+            let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default().max(1)).min(LOOK_UP);
             waited += wait;
             tokio::time::sleep(wait).await;
         }
@@ -159,6 +176,17 @@ impl Gate {
             http_status: None,
             detail: "another replica delivers for this target now".to_owned(),
             retry_at_ms: None,
+        }
+    }
+
+    /// Nothing failed: whoever goes on, this process after its next start perhaps, does so at once.
+    fn stopped(now_ms: i64) -> Failure {
+        Failure {
+            class: ErrorClass::RateLimited,
+            effect: Effect::None,
+            http_status: None,
+            detail: "this process ended while the call waited for its turn".to_owned(),
+            retry_at_ms: Some(now_ms),
         }
     }
 

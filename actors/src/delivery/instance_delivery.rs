@@ -2,7 +2,7 @@
 //!
 //! Reads what is known of the conversation, lets a [`Walk`] make the attempt, and remembers what it found.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -73,6 +73,7 @@ impl Target for InstanceTarget {
             concurrency: instance.concurrency,
             status: instance.status.clone(),
             version: instance.version,
+            is_outdated: Cell::new(false),
             paused_until: instance.paused_until,
             courier: InstanceCourier {
                 id: self.id.clone(),
@@ -95,6 +96,7 @@ impl Target for InstanceTarget {
             detail: health.detail,
             paused_until: health.paused_until,
             success_at: health.success_at,
+            version: Some(health.version),
         };
         // The next change says it again.
         let _unsaved = run.shared.writer.ask(Apply(change)).await;

@@ -8,13 +8,14 @@ use futures_util::FutureExt;
 use super::backoff::{NextStep, Situation, next_step};
 use super::journal::Journal;
 use super::run::Run;
+use super::target::Equipment;
 use crate::cluster::signals::Signal;
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::store::conversations::Conversation;
 use crate::store::deliveries::{self, Delivery, Direction};
 use crate::store::lanes::Settle;
 
-/// Messages of one conversation that are read at once.
+/// Messages of one conversation that are read at once, and that are tried before it is another's turn.
 const PAGE: i64 = 16;
 /// How long to wait before the store is asked again.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
@@ -58,8 +59,10 @@ pub(crate) struct Failed {
 /// Why a lane is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LaneEnd {
-    /// Nothing is pending in it, or the process stops.
+    /// Nothing is pending in it, the process stops, or the target's settings are others now.
     Left,
+    /// There is more in it, but it is another's turn.
+    Yielded,
     /// What was known of its head is out of date.
     Lost,
     /// Its head waits until then; the store knows.
@@ -94,24 +97,26 @@ pub(crate) trait Courier {
     async fn deliver(&self, run: &Run, delivery: &Delivery) -> Outcome;
 }
 
-/// Delivers what is pending in a lane, in order, until it is empty or must wait.
+/// Delivers what is pending in a lane of a target, in order, until it is empty, must wait, or has had its turn.
 ///
 /// `first` is what was pending in it a moment ago, if it was read already, and how many arrivals were
 /// counted before that.
 pub(crate) async fn run_lane(
     run: Run,
-    courier: &impl Courier,
+    equipment: &Equipment<impl Courier>,
+    target_id: &str,
     lane_id: &str,
     mut first: Option<(Vec<Delivery>, u64)>,
 ) -> LaneReport {
     let mut report =
         LaneReport { end: LaneEnd::Left, n_delivered: 0, unreachable: None, was_answered: false };
+    let mut n_attempts = 0;
     loop {
         let (page, n_arrivals) = if let Some(first) = first.take() {
             first
         } else {
             let n_arrivals = run.arrivals.n_noted();
-            match deliveries::of_lane(&run.shared.db, lane_id, PAGE).await {
+            match deliveries::of_lane(&run.shared.db, lane_id, target_id, PAGE).await {
                 Ok(page) => (page, n_arrivals),
                 Err(error) => {
                     tracing::warn!(%error, "pending deliveries could not be read; trying again");
@@ -123,11 +128,16 @@ pub(crate) async fn run_lane(
         };
         let is_last_page = page.len() < usize::try_from(PAGE).unwrap_or_default();
         for mut delivery in page {
-            if !run.standing.may_begin() {
+            if !run.standing.may_begin() || equipment.is_outdated.get() {
                 return report;
             }
+            if n_attempts >= PAGE {
+                report.end = LaneEnd::Yielded;
+                return report;
+            }
+            n_attempts += 1;
             delivery.mark = run.shared.sources.mark();
-            if let Some(end) = attempt(&run, courier, &delivery, &mut report).await {
+            if let Some(end) = attempt(&run, &equipment.courier, &delivery, &mut report).await {
                 report.end = end;
                 return report;
             }
@@ -182,6 +192,7 @@ async fn attempt(
             failed_attempt(run, delivery, *failed, &mut settle, now_ms)
         }
     };
+    settle.erases = settle.n_done > 0 && run.is_of_age(delivery.created_at);
     run.settle(settle).await;
     run.waiters.tell(&delivery.id);
     if run.direction == Direction::ToX {

@@ -19,6 +19,9 @@ use crate::writer::{Claim, RecordIntent, RecordOutcome, WriteError};
 /// An intent that was stored too slowly is stored again with another time, so often.
 const MAX_LATE_INTENTS: usize = 3;
 const LONGEST_SLACK_MS: i64 = 2000;
+/// Texts are erased with the end of their delivery when they come of age within so long: what ends just before
+/// the janitor passes is then not left behind by it.
+const LONGEST_EARLY_MS: i64 = 60 * 60 * 1000;
 
 /// What every lane of a target shares.
 #[derive(Clone)]
@@ -28,6 +31,8 @@ pub(crate) struct Run {
     pub(crate) backoff: Backoff,
     /// How long one call may take over there.
     pub(crate) timeout_ms: i64,
+    /// How long texts are kept after they were accepted.
+    pub(crate) texts_ms: i64,
     pub(crate) waiters: Waiters,
     /// What comes for the target: a lane is read again when something did.
     pub(crate) arrivals: Arc<Arrivals>,
@@ -40,6 +45,12 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn now_ms(&self) -> i64 {
         self.shared.sources.now_ms()
+    }
+
+    /// Whether a text that was accepted then is not kept beyond the end of its delivery.
+    pub(super) fn is_of_age(&self, accepted_at: i64) -> bool {
+        let early_ms = (self.texts_ms / 24).min(LONGEST_EARLY_MS);
+        self.now_ms() - accepted_at >= self.texts_ms - early_ms
     }
 
     /// Stores what is about to be done, and when a look-up may be made: once a call that begins right after

@@ -14,8 +14,8 @@ pub(super) type First = (Vec<Delivery>, u64);
 /// Holds lanes by their ids; a lane is in at most one of these places.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    /// Worked on.
-    active: HashSet<String>,
+    /// Worked on, with their urgency.
+    active: HashMap<String, usize>,
     /// In the order of their turn, by urgency: first attempts, repeated ones, replays.
     queues: [VecDeque<String>; 3],
     /// What is known of lanes in the queue.
@@ -55,7 +55,7 @@ impl Schedule {
         self.deferred.retain(|_, until| *until > now_ms);
         self.has_more = lanes.len() >= limit;
         for ReadyLane { id, urgency, page } in lanes {
-            if self.active.contains(&id) {
+            if self.active.contains_key(&id) {
                 self.overtaken.insert(id);
             } else if !self.deferred.contains_key(&id) && !self.is_queued(&id) {
                 if !page.is_empty() && !ended_meanwhile.contains(&id) {
@@ -71,10 +71,10 @@ impl Schedule {
     pub(super) fn take_handed(&mut self, rows: Vec<Delivery>, n_arrivals: u64, may_start: bool) {
         for row in rows {
             let lane = row.lane_id.clone();
-            if self.active.contains(&lane) || self.deferred.contains_key(&lane) {
+            if self.active.contains_key(&lane) || self.deferred.contains_key(&lane) {
                 self.overtaken.insert(lane);
             } else if !may_start || self.n_queued() >= PAGE {
-                self.has_more = true;
+                self.is_behind = true;
             } else if !self.is_queued(&lane) {
                 self.firsts.insert(lane.clone(), (vec![row], n_arrivals));
                 self.queues[0].push_back(lane);
@@ -87,8 +87,9 @@ impl Schedule {
         if self.is_full(n_at_once) {
             return None;
         }
-        let lane = self.queues.iter_mut().find_map(VecDeque::pop_front)?;
-        self.active.insert(lane.clone());
+        let mut queues = self.queues.iter_mut().enumerate();
+        let (nth, lane) = queues.find_map(|(nth, queue)| queue.pop_front().map(|lane| (nth, lane)))?;
+        self.active.insert(lane.clone(), nth);
         let first = self.firsts.remove(&lane);
         Some((lane, first))
     }
@@ -98,9 +99,12 @@ impl Schedule {
         self.firsts.clear();
     }
 
-    /// A lane is not worked on any more. Says whether the store must be looked at again.
-    pub(super) fn end(&mut self, lane: &str, n_at_once: usize) -> bool {
-        self.active.remove(lane);
+    /// A lane is not worked on any more; when it has only had its turn, it goes behind those of the same urgency.
+    /// Says whether the store must be looked at again.
+    pub(super) fn end(&mut self, lane: &str, n_at_once: usize, has_yielded: bool) -> bool {
+        if let (Some(nth), true) = (self.active.remove(lane), has_yielded) {
+            self.queues[nth].push_back(lane.to_owned());
+        }
         if let Some(ended) = &mut self.ended_meanwhile {
             ended.insert(lane.to_owned());
         }
@@ -181,9 +185,9 @@ mod tests {
         schedule.take_handed(vec![row("a"), row("c"), row("d")], 0, true);
         schedule.take_ready(ready(&["b", "c", "d"]), 0, 64, 0);
         assert_eq!(started(&mut schedule, 9), [known("c"), known("d")]);
-        assert!(schedule.end("a", 9), "something came for it while it was worked on");
-        assert!(schedule.end("b", 9), "a look found it while it was worked on");
-        assert!(!schedule.end("c", 9));
+        assert!(schedule.end("a", 9, false), "something came for it while it was worked on");
+        assert!(schedule.end("b", 9, false), "a look found it while it was worked on");
+        assert!(!schedule.end("c", 9, false));
     }
 
     #[test]
@@ -192,7 +196,7 @@ mod tests {
         schedule.take_ready(ready(&["a", "b"]), 0, 64, 0);
         assert_eq!(started(&mut schedule, 1), [known("a")]);
         schedule.forget_firsts();
-        assert!(!schedule.end("a", 1));
+        assert!(!schedule.end("a", 1, false));
         assert_eq!(started(&mut schedule, 1), [unknown("b")]);
     }
 
@@ -202,7 +206,7 @@ mod tests {
         schedule.take_handed(vec![row("a")], 0, true);
         schedule.look_begins();
         assert_eq!(started(&mut schedule, 1), [known("a")]);
-        assert!(!schedule.end("a", 1));
+        assert!(!schedule.end("a", 1, false));
         schedule.take_ready(ready(&["a"]), 0, 64, 0);
         assert_eq!(started(&mut schedule, 1), [unknown("a")]);
     }
@@ -212,9 +216,9 @@ mod tests {
         let mut schedule = Schedule::default();
         schedule.take_ready(ready(&["a", "b", "c", "d"]), 0, 4, 0);
         assert_eq!(started(&mut schedule, 2).len(), 2);
-        assert!(!schedule.end("a", 2), "two wait still");
+        assert!(!schedule.end("a", 2, false), "two wait still");
         assert_eq!(started(&mut schedule, 2).len(), 1);
-        assert!(schedule.end("b", 2));
+        assert!(schedule.end("b", 2, false));
     }
 
     #[test]
@@ -224,9 +228,9 @@ mod tests {
         assert_eq!(started(&mut schedule, 2).len(), 2);
         assert!(schedule.is_full(2));
         schedule.fall_behind();
-        assert!(schedule.end("a", 2));
+        assert!(schedule.end("a", 2, false));
         schedule.look_begins();
-        assert!(!schedule.end("b", 2));
+        assert!(!schedule.end("b", 2, false));
     }
 
     #[test]
@@ -237,7 +241,7 @@ mod tests {
         let rows = (0..PAGE + 3).map(|n| row(&format!("lane{n}"))).collect();
         schedule.take_handed(rows, 0, true);
         assert_eq!(started(&mut schedule, 999).len(), PAGE);
-        assert!(schedule.end("lane0", 4));
+        assert!(schedule.end("lane0", 4, false));
     }
 
     #[test]
@@ -248,6 +252,19 @@ mod tests {
         schedule.take_handed(vec![row("handed")], 0, true);
         let expected = [unknown("first"), known("handed"), unknown("retry"), unknown("replay")];
         assert_eq!(started(&mut schedule, 9), expected);
+    }
+
+    #[test]
+    fn a_lane_that_has_had_its_turn_goes_behind_the_others_of_its_urgency() {
+        let mut schedule = Schedule::default();
+        let lane = |id: &str, urgency| ReadyLane { id: id.to_owned(), urgency, page: vec![] };
+        schedule.take_ready(vec![lane("long", 0), lane("short", 0), lane("replay", 2)], 0, 64, 0);
+        assert_eq!(started(&mut schedule, 1), [unknown("long")]);
+        assert!(!schedule.end("long", 1, true));
+        assert_eq!(started(&mut schedule, 9), [unknown("short"), unknown("long"), unknown("replay")]);
+        assert!(!schedule.end("replay", 9, true));
+        schedule.take_handed(vec![row("fresh")], 0, true);
+        assert_eq!(started(&mut schedule, 9), [known("fresh"), unknown("replay")]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a kind of target, instance or account, brings along for its delivery actor.
 
+use std::cell::Cell;
+
 use futures_util::future::LocalBoxFuture;
 
 use super::gate::Gate;
@@ -15,6 +17,8 @@ pub(crate) struct Health {
     pub(crate) detail: String,
     pub(crate) paused_until: Option<i64>,
     pub(crate) success_at: Option<i64>,
+    /// Of the settings under which it was found out: it says nothing about others.
+    pub(crate) version: i64,
 }
 
 /// What a kind of target brings along.
@@ -51,4 +55,6 @@ pub(crate) struct Equipment<C> {
     pub(crate) paused_until: Option<i64>,
     /// Of the settings.
     pub(crate) version: i64,
+    /// Others have taken its place: what began with these ends as soon as it can.
+    pub(crate) is_outdated: Cell<bool>,
 }

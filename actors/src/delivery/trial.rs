@@ -176,6 +176,7 @@ fn fleet(shared: &Shared, instance: &ServiceNowSandbox, x: &XSandbox) -> Fleet {
             retry_for_ms: 60_000,
             servicenow_timeout_ms: i64::try_from(TIMEOUT_MS).expect("small"),
             x_timeout_ms: i64::try_from(TIMEOUT_MS).expect("small"),
+            texts_ms: 60_000,
         },
         vec![shared.front.clone()],
         Arc::new(move |_| {

@@ -217,6 +217,7 @@ fn fleet(shared: &Shared, settings: &TrafficSettings) -> Result<Fleet, StartErro
         retry_for_ms: millis(settings.retry_for),
         servicenow_timeout_ms: millis(settings.servicenow_timeout),
         x_timeout_ms: millis(settings.x_timeout),
+        texts_ms: millis(settings.retention),
     };
     let open_instance = open_instance(shared, settings)?;
     let open_account = open_account(shared, settings)?;

@@ -23,7 +23,7 @@ statements! {
     DELETE = "DELETE FROM accounts WHERE id = $1";
     TOUCH = sqlite "UPDATE accounts SET last_event_at = r.value->>'at' FROM json_each($1) AS r WHERE accounts.id = r.value->>'id' AND COALESCE(last_event_at, 0) < r.value->>'at'"
         postgres "UPDATE accounts SET last_event_at = r.at FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, at BIGINT) WHERE accounts.id = r.id AND COALESCE(accounts.last_event_at, 0) < r.at";
-    SET_STATUS = "UPDATE accounts SET status = $2, status_detail = $3, paused_until = $4 WHERE id = $1";
+    SET_STATUS = "UPDATE accounts SET status = $2, status_detail = $3, paused_until = $4 WHERE id = $1 AND version = COALESCE($5, version)";
 }
 
 /// A row.
@@ -261,6 +261,8 @@ pub(crate) struct SetStatus {
     pub(crate) status: &'static str,
     pub(crate) detail: String,
     pub(crate) paused_until: Option<i64>,
+    /// Only if the settings are these still; `None` whatever they are.
+    pub(crate) version: Option<i64>,
 }
 
 impl Change for SetStatus {
@@ -272,6 +274,7 @@ impl Change for SetStatus {
             .bind(self.status)
             .bind(&self.detail)
             .bind(self.paused_until)
+            .bind(self.version)
             .execute(&mut **conn)
             .await
             .map(drop))?;

@@ -30,8 +30,8 @@ pub(crate) struct Batch<'a> {
 /// What became of them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Written {
-    /// By the id of a delivery that was added: how many are pending in its lane now.
-    pub(crate) added: HashMap<String, i64>,
+    /// By the id of a delivery that was added: how many are pending in its lane now, and whose lane that is.
+    pub(crate) added: HashMap<String, (i64, String)>,
     /// Deliveries whose intent stands.
     pub(crate) begun: HashSet<String>,
     /// Deliveries whose outcome stands.
@@ -208,8 +208,8 @@ async fn ask_postgres(conn: &mut PgConnection, sql: Sql, rows: &str) -> Result<S
     Ok(sqlx::query_scalar(sql.postgres).bind(rows).fetch_one(conn).await?)
 }
 
-fn added_of(json: &str) -> Result<HashMap<String, i64>, StoreError> {
-    Ok(read::<Vec<(String, i64)>>(json)?.into_iter().collect())
+fn added_of(json: &str) -> Result<HashMap<String, (i64, String)>, StoreError> {
+    Ok(read::<Vec<(String, (i64, String))>>(json)?.into_iter().collect())
 }
 
 fn read<T: DeserializeOwned>(json: &str) -> Result<T, StoreError> {

@@ -17,19 +17,20 @@ statements! {
         FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (account_id TEXT, customer_id TEXT, handle TEXT, name TEXT, instance_id TEXT, customer_sys_id TEXT, case_sys_id TEXT, case_number TEXT, episode BIGINT, case_open_at BIGINT, last_post_id TEXT, last_channel TEXT, delivery_id TEXT, fence BIGINT)
         WHERE EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = r.delivery_id AND d.fence = r.fence)
         ON CONFLICT (account_id, customer_id) DO UPDATE SET handle = excluded.handle, name = excluded.name, instance_id = excluded.instance_id, customer_sys_id = excluded.customer_sys_id, case_sys_id = excluded.case_sys_id, case_number = excluded.case_number, episode = excluded.episode, case_open_at = excluded.case_open_at, last_post_id = excluded.last_post_id, last_channel = excluded.last_channel";
-    SAVE_CASES = sqlite "INSERT INTO cases (instance_id, sys_id, user_id, account_id, customer_id, customer_sys_id, number, open_at)
-        SELECT value->>'instance_id', value->>'case_sys_id', accounts.user_id, value->>'account_id', value->>'customer_id', value->>'customer_sys_id', value->>'case_number', value->>'case_open_at'
+    SAVE_CASES = sqlite "INSERT INTO cases (instance_id, sys_id, user_id, account_id, twitter_user_id, customer_id, customer_sys_id, number, open_at)
+        SELECT value->>'instance_id', value->>'case_sys_id', accounts.user_id, accounts.id, accounts.twitter_user_id, value->>'customer_id', value->>'customer_sys_id', value->>'case_number', value->>'case_open_at'
         FROM json_each($1) AS r JOIN accounts ON accounts.id = value->>'account_id' WHERE value->>'is_case_new' AND value->>'case_sys_id' IS NOT NULL AND value->>'instance_id' IS NOT NULL
         AND EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = r.value->>'delivery_id' AND d.fence = r.value->>'fence')
-        ON CONFLICT (sys_id, instance_id) DO UPDATE SET open_at = excluded.open_at"
-        postgres "INSERT INTO cases (instance_id, sys_id, user_id, account_id, customer_id, customer_sys_id, number, open_at)
-        SELECT r.instance_id, r.case_sys_id, accounts.user_id, r.account_id, r.customer_id, r.customer_sys_id, r.case_number, r.case_open_at
+        ON CONFLICT (sys_id, instance_id) DO UPDATE SET user_id = excluded.user_id, account_id = excluded.account_id, twitter_user_id = excluded.twitter_user_id, customer_id = excluded.customer_id, open_at = excluded.open_at"
+        postgres "INSERT INTO cases (instance_id, sys_id, user_id, account_id, twitter_user_id, customer_id, customer_sys_id, number, open_at)
+        SELECT r.instance_id, r.case_sys_id, accounts.user_id, accounts.id, accounts.twitter_user_id, r.customer_id, r.customer_sys_id, r.case_number, r.case_open_at
         FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (account_id TEXT, customer_id TEXT, instance_id TEXT, customer_sys_id TEXT, case_sys_id TEXT, case_number TEXT, case_open_at BIGINT, is_case_new BOOLEAN, delivery_id TEXT, fence BIGINT)
         JOIN accounts ON accounts.id = r.account_id WHERE r.is_case_new AND r.case_sys_id IS NOT NULL AND r.instance_id IS NOT NULL
         AND EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = r.delivery_id AND d.fence = r.fence)
-        ON CONFLICT (sys_id, instance_id) DO UPDATE SET open_at = excluded.open_at";
-    BY_CASE = "SELECT account_id, customer_id FROM cases WHERE sys_id = $1 AND user_id = $2 ORDER BY COALESCE(open_at, 0) DESC LIMIT 1";
-    BY_CUSTOMER = "SELECT account_id, customer_id FROM cases WHERE customer_sys_id = $1 AND user_id = $2 ORDER BY COALESCE(open_at, 0) DESC LIMIT 1";
+        ON CONFLICT (sys_id, instance_id) DO UPDATE SET user_id = excluded.user_id, account_id = excluded.account_id, twitter_user_id = excluded.twitter_user_id, customer_id = excluded.customer_id, open_at = excluded.open_at";
+    /// An account that was unlinked and linked again has another id.
+    BY_CASE = "SELECT COALESCE((SELECT a.id FROM accounts AS a WHERE a.twitter_user_id = cases.twitter_user_id AND a.user_id = cases.user_id), account_id), customer_id FROM cases WHERE sys_id = $1 AND user_id = $2 ORDER BY COALESCE(open_at, 0) DESC LIMIT 1";
+    BY_CUSTOMER = "SELECT COALESCE((SELECT a.id FROM accounts AS a WHERE a.twitter_user_id = cases.twitter_user_id AND a.user_id = cases.user_id), account_id), customer_id FROM cases WHERE customer_sys_id = $1 AND user_id = $2 ORDER BY COALESCE(open_at, 0) DESC LIMIT 1";
 }
 
 /// A linked account and a customer, as far as they are known.

@@ -6,36 +6,45 @@ use sqlx::FromRow;
 use super::{Db, StoreError};
 
 statements! {
-    /// `$1`: an array of [`NewDelivery`].
+    /// `$1`: an array of [`NewDelivery`]. Where they go is what the account says now: who accepted them may
+    /// have known an older instance.
     ADD = sqlite "INSERT INTO deliveries (id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, attempts, next_attempt_at, deadline_at, created_at)
-        SELECT value->>'id', value->>'direction', value->>'kind', value->>'status', value->>'user_id', value->>'account_id', value->>'instance_id', value->>'customer_id', value->>'lane_id', value->>'dedup_key', value->>'source_id', value->>'fingerprint', value->>'order_key', value->>'payload', 0, value->>'created_at', value->>'deadline_at', value->>'created_at'
+        SELECT value->>'id', value->>'direction', value->>'kind',
+            CASE WHEN value->>'direction' <> 'to_servicenow' THEN value->>'status' WHEN (SELECT a.instance_id FROM accounts AS a WHERE a.id = value->>'account_id') IS NULL THEN 'blocked' ELSE 'queued' END,
+            value->>'user_id', value->>'account_id',
+            CASE WHEN value->>'direction' <> 'to_servicenow' THEN value->>'instance_id' ELSE (SELECT a.instance_id FROM accounts AS a WHERE a.id = value->>'account_id') END,
+            value->>'customer_id', value->>'lane_id', value->>'dedup_key', value->>'source_id', value->>'fingerprint', value->>'order_key', value->>'payload', 0, value->>'created_at', value->>'deadline_at', value->>'created_at'
         FROM json_each($1) WHERE true
         ON CONFLICT (dedup_key) DO NOTHING";
-    /// Rows have ids of their own, so those of them that stand in the table were added just now.
+    /// A lane that is there is where its account's change of instance has put it. Rows have ids of their own, so those of them that stand in the table were added just now.
     ADD_TO_LANES = sqlite "INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at)
-        SELECT r.value->>'lane_id', r.value->>'account_id', r.value->>'direction', r.value->>'target_id', COUNT(*), MIN(r.value->>'created_at')
+        SELECT r.value->>'lane_id', r.value->>'account_id', r.value->>'direction',
+            CASE WHEN r.value->>'direction' <> 'to_servicenow' THEN r.value->>'account_id' ELSE COALESCE((SELECT a.instance_id FROM accounts AS a WHERE a.id = r.value->>'account_id'), 'unrouted:' || (r.value->>'account_id')) END,
+            COUNT(*), MIN(r.value->>'created_at')
         FROM json_each($1) AS r WHERE EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = r.value->>'id') GROUP BY r.value->>'lane_id'
-        ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, target_id = excluded.target_id, ready_at = COALESCE(lanes.ready_at, excluded.ready_at),
+        ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, ready_at = COALESCE(lanes.ready_at, excluded.ready_at),
         urgency = CASE WHEN lanes.ready_at IS NULL THEN 0 ELSE lanes.urgency END";
-    ADDED = sqlite "SELECT json_group_array(json_array(d.id, l.n_pending)) FROM json_each($1) AS r JOIN deliveries AS d ON d.id = r.value->>'id' JOIN lanes AS l ON l.id = d.lane_id";
+    ADDED = sqlite "SELECT json_group_array(json_array(d.id, json_array(l.n_pending, l.target_id))) FROM json_each($1) AS r JOIN deliveries AS d ON d.id = r.value->>'id' JOIN lanes AS l ON l.id = d.lane_id";
     /// The three above in one. What belongs together is looked up by key in an object, not joined: joins here
     /// are loops over an index.
-    ADMIT = postgres "WITH r AS (SELECT * FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, direction TEXT, kind TEXT, status TEXT, user_id TEXT, account_id TEXT, instance_id TEXT, target_id TEXT, customer_id TEXT, lane_id TEXT, dedup_key TEXT, source_id TEXT, fingerprint TEXT, order_key TEXT, payload TEXT, created_at BIGINT, deadline_at BIGINT)),
+    ADMIT = postgres "WITH r AS (SELECT * FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, direction TEXT, kind TEXT, status TEXT, user_id TEXT, account_id TEXT, instance_id TEXT, customer_id TEXT, lane_id TEXT, dedup_key TEXT, source_id TEXT, fingerprint TEXT, order_key TEXT, payload TEXT, created_at BIGINT, deadline_at BIGINT)),
         added AS (INSERT INTO deliveries (id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, attempts, next_attempt_at, deadline_at, created_at)
-            SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, 0, created_at, deadline_at, created_at FROM r ORDER BY dedup_key
+            SELECT id, direction, kind, CASE WHEN direction <> 'to_servicenow' THEN status WHEN (SELECT a.instance_id FROM accounts AS a WHERE a.id = r.account_id) IS NULL THEN 'blocked' ELSE 'queued' END,
+                user_id, account_id, CASE WHEN direction <> 'to_servicenow' THEN instance_id ELSE (SELECT a.instance_id FROM accounts AS a WHERE a.id = r.account_id) END,
+                customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, 0, created_at, deadline_at, created_at FROM r ORDER BY dedup_key
             ON CONFLICT (dedup_key) DO NOTHING RETURNING id, lane_id, account_id, direction, created_at),
         reached AS (INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at)
-            SELECT added.lane_id, MIN(added.account_id), MIN(added.direction), MIN((SELECT jsonb_object_agg(r.lane_id, r.target_id) FROM r) ->> added.lane_id), COUNT(*), MIN(added.created_at)
-            FROM added GROUP BY added.lane_id ORDER BY added.lane_id
-            ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, target_id = excluded.target_id, ready_at = COALESCE(lanes.ready_at, excluded.ready_at),
+            SELECT added.lane_id, added.account_id, added.direction, CASE WHEN added.direction <> 'to_servicenow' THEN added.account_id ELSE COALESCE((SELECT a.instance_id FROM accounts AS a WHERE a.id = added.account_id), 'unrouted:' || added.account_id) END, COUNT(*), MIN(added.created_at)
+            FROM added GROUP BY added.lane_id, added.account_id, added.direction ORDER BY added.lane_id
+            ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, ready_at = COALESCE(lanes.ready_at, excluded.ready_at),
                 urgency = CASE WHEN lanes.ready_at IS NULL THEN 0 ELSE lanes.urgency END
-            RETURNING id, n_pending)
-        SELECT COALESCE(CAST(json_agg(json_build_array(added.id, (SELECT jsonb_object_agg(reached.id, reached.n_pending) FROM reached) -> added.lane_id)) AS TEXT), '[]') FROM added";
+            RETURNING id, n_pending, target_id)
+        SELECT COALESCE(CAST(json_agg(json_build_array(added.id, (SELECT jsonb_object_agg(reached.id, json_build_array(reached.n_pending, reached.target_id)) FROM reached) -> added.lane_id)) AS TEXT), '[]') FROM added";
     BY_DEDUP_KEY = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at, fence FROM deliveries WHERE dedup_key = $1";
     BY_ID = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at, fence FROM deliveries WHERE id = $1";
     OF_LANE = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at, fence
-        FROM deliveries WHERE lane_id = $1 AND status IN ('queued', 'sending', 'retrying', 'blocked')
-        ORDER BY CASE WHEN begun_at IS NULL THEN 1 ELSE 0 END, order_key, id LIMIT CAST($2 AS BIGINT)";
+        FROM deliveries WHERE lane_id = $1 AND status IN ('queued', 'sending', 'retrying', 'blocked') AND EXISTS (SELECT 1 FROM lanes WHERE lanes.id = $1 AND lanes.target_id = $2)
+        ORDER BY CASE WHEN begun_at IS NULL THEN 1 ELSE 0 END, order_key, id LIMIT CAST($3 AS BIGINT)";
     SENT_AS = "SELECT COUNT(*) FROM deliveries WHERE account_id = $1 AND message_id = $2";
     BEING_SENT = "SELECT payload FROM deliveries WHERE lane_id = $1 AND status IN ('queued', 'sending', 'retrying', 'blocked') AND begun_at IS NOT NULL AND payload IS NOT NULL";
     SENT_SINCE = "SELECT kind, delivered_at FROM (SELECT kind, delivered_at, message_id FROM deliveries WHERE account_id = $1 AND message_id IS NOT NULL AND delivered_at >= $2 ORDER BY message_id DESC LIMIT CAST($3 AS BIGINT)) AS sent ORDER BY delivered_at";
@@ -192,9 +201,20 @@ pub(crate) async fn by_id(db: &Db, id: &str) -> Result<Option<Delivery>, StoreEr
     Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(BY_ID)).bind(id).fetch_optional(pool).await)?)
 }
 
-/// The pending deliveries of a lane in the order in which they go: what has begun first, then as written.
-pub(crate) async fn of_lane(db: &Db, lane_id: &str, limit: i64) -> Result<Vec<Delivery>, StoreError> {
-    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(OF_LANE)).bind(lane_id).bind(limit).fetch_all(pool).await)?)
+/// The pending deliveries of a lane in the order in which they go: what has begun first, then as written. None
+/// when the lane is another target's by now.
+pub(crate) async fn of_lane(
+    db: &Db,
+    lane_id: &str,
+    target_id: &str,
+    limit: i64,
+) -> Result<Vec<Delivery>, StoreError> {
+    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(OF_LANE))
+        .bind(lane_id)
+        .bind(target_id)
+        .bind(limit)
+        .fetch_all(pool)
+        .await)?)
 }
 
 /// Whether X gave this id to something that the hub sent for the account.

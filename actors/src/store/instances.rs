@@ -22,7 +22,7 @@ statements! {
     UNROUTED_ACCOUNTS = "SELECT id FROM accounts WHERE user_id = $1 AND instance_id IS NULL ORDER BY id";
     ACCOUNTS_OF = "SELECT id FROM accounts WHERE instance_id = $1 ORDER BY id";
     DELETE = "DELETE FROM instances WHERE id = $1";
-    SET_STATUS = "UPDATE instances SET status = $2, status_detail = $3, paused_until = $4, last_success_at = COALESCE($5, last_success_at) WHERE id = $1";
+    SET_STATUS = "UPDATE instances SET status = $2, status_detail = $3, paused_until = $4, last_success_at = COALESCE($5, last_success_at) WHERE id = $1 AND version = COALESCE($6, version)";
 }
 
 /// A row.
@@ -286,6 +286,8 @@ pub(crate) struct SetStatus {
     pub(crate) paused_until: Option<i64>,
     /// Epoch milliseconds of a success; `None` keeps the earlier one.
     pub(crate) success_at: Option<i64>,
+    /// Only if the settings are these still; `None` whatever they are.
+    pub(crate) version: Option<i64>,
 }
 
 impl Change for SetStatus {
@@ -298,6 +300,7 @@ impl Change for SetStatus {
             .bind(&self.detail)
             .bind(self.paused_until)
             .bind(self.success_at)
+            .bind(self.version)
             .execute(&mut **conn)
             .await
             .map(drop))?;

@@ -50,14 +50,14 @@ statements! {
     SETTLE = sqlite "UPDATE deliveries SET status = r.value->>'status', journal = r.value->>'journal', begun_at = COALESCE(begun_at, r.value->>'at'), attempts = r.value->>'attempts',
         next_attempt_at = r.value->>'next_attempt_at', error_class = r.value->>'error_class', error_detail = r.value->>'error_detail',
         message_id = COALESCE(r.value->>'message_id', message_id), case_sys_id = COALESCE(r.value->>'case_sys_id', case_sys_id), case_number = COALESCE(r.value->>'case_number', case_number),
-        delivered_at = r.value->>'delivered_at', fence = r.value->>'end_mark'
+        delivered_at = r.value->>'delivered_at', fence = r.value->>'end_mark', payload = CASE WHEN r.value->>'erases' THEN NULL ELSE payload END
         FROM json_each($1) AS r WHERE deliveries.id = r.value->>'id' AND deliveries.fence IN (r.value->>'held', r.value->>'mark')"
-        postgres "WITH r AS (SELECT * FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, held BIGINT, mark BIGINT, end_mark BIGINT, status TEXT, journal TEXT, at BIGINT, duration_ms BIGINT, attempts BIGINT, http_status BIGINT, next_attempt_at BIGINT, error_class TEXT, error_detail TEXT, message_id TEXT, case_sys_id TEXT, case_number TEXT, delivered_at BIGINT, n_done BIGINT, lane_ready_at BIGINT)),
+        postgres "WITH r AS (SELECT * FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, held BIGINT, mark BIGINT, end_mark BIGINT, status TEXT, journal TEXT, at BIGINT, duration_ms BIGINT, attempts BIGINT, http_status BIGINT, next_attempt_at BIGINT, error_class TEXT, error_detail TEXT, message_id TEXT, case_sys_id TEXT, case_number TEXT, delivered_at BIGINT, n_done BIGINT, lane_ready_at BIGINT, erases BOOLEAN)),
         earlier AS (SELECT d.id FROM r JOIN deliveries AS d ON d.id = r.id AND d.fence = r.end_mark),
         settled AS (UPDATE deliveries SET status = r.status, journal = r.journal, begun_at = COALESCE(deliveries.begun_at, r.at), attempts = r.attempts,
             next_attempt_at = r.next_attempt_at, error_class = r.error_class, error_detail = r.error_detail,
             message_id = COALESCE(r.message_id, deliveries.message_id), case_sys_id = COALESCE(r.case_sys_id, deliveries.case_sys_id), case_number = COALESCE(r.case_number, deliveries.case_number),
-            delivered_at = r.delivered_at, fence = r.end_mark
+            delivered_at = r.delivered_at, fence = r.end_mark, payload = CASE WHEN r.erases THEN NULL ELSE deliveries.payload END
             FROM r WHERE deliveries.id = r.id AND deliveries.fence IN (r.held, r.mark)
             RETURNING deliveries.id, deliveries.lane_id, r.n_done, r.lane_ready_at, r.at, r.http_status, r.error_class, r.error_detail, r.duration_ms),
         lane AS (UPDATE lanes SET n_pending = n_pending - settled.n_done, ready_at = CASE WHEN n_pending - settled.n_done <= 0 THEN NULL ELSE settled.lane_ready_at END,
@@ -120,6 +120,8 @@ pub(crate) struct Settle {
     pub(crate) n_done: i64,
     /// When the lane may be worked on again, if anything is left in it.
     pub(crate) lane_ready_at: i64,
+    /// Whether its text has been kept as long as texts are, and is not needed any more.
+    pub(crate) erases: bool,
     #[serde(skip)]
     pub(crate) conversation: Option<Conversation>,
 }

@@ -47,11 +47,11 @@ statements! {
     REVIVE_LANES = sqlite "INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at, urgency)
         SELECT value->>'id', value->>'account_id', value->>'direction', value->>'target_id', value->>'n_pending', value->>'ready_at', 2
         FROM json_each($1) WHERE true
-        ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, target_id = excluded.target_id, ready_at = excluded.ready_at, urgency = CASE WHEN lanes.ready_at IS NULL THEN 2 ELSE lanes.urgency END"
+        ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, ready_at = excluded.ready_at, urgency = CASE WHEN lanes.ready_at IS NULL THEN 2 ELSE lanes.urgency END"
         postgres "INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at, urgency)
         SELECT id, account_id, direction, target_id, n_pending, ready_at, 2
         FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, account_id TEXT, direction TEXT, target_id TEXT, n_pending BIGINT, ready_at BIGINT)
-        ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, target_id = excluded.target_id, ready_at = excluded.ready_at, urgency = CASE WHEN lanes.ready_at IS NULL THEN 2 ELSE lanes.urgency END";
+        ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, ready_at = excluded.ready_at, urgency = CASE WHEN lanes.ready_at IS NULL THEN 2 ELSE lanes.urgency END";
 }
 
 /// Sorts behind every id in any collation.

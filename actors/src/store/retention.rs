@@ -24,8 +24,8 @@ statements! {
 /// Records looked at in one commit.
 const AT_ONCE: i64 = 500;
 
-/// Erases texts of ended deliveries that were accepted before then, from where the last one stopped.
-/// Stops before the first delivery that has not ended: its text is still needed.
+/// Erases texts of ended deliveries that were accepted before then, from where the last one stopped. What has
+/// not ended needs its text still: that is erased with its end, by [`Settle`](super::lanes::Settle).
 #[derive(Debug, Clone)]
 pub(crate) struct Erase {
     pub(crate) cutoff_ms: i64,
@@ -52,29 +52,24 @@ impl Change for Erase {
             .bind(AT_ONCE)
             .fetch_all(&mut **conn)
             .await)?;
-        let n_ended = rows.iter().take_while(|(_, status)| has_ended(status)).count();
-        let meets_pending = n_ended < rows.len();
-        let ended: Vec<&str> = rows[..n_ended].iter().map(|(id, _)| id.as_str()).collect();
+        let ended: Vec<&str> =
+            rows.iter().filter(|(_, status)| has_ended(status)).map(|(id, _)| id.as_str()).collect();
         let json = to_json(&ended)?;
         let n_erased = on_conn!(conn, |conn, sql| sqlx::query(sql(ERASE))
             .bind(&json)
             .execute(&mut **conn)
             .await
             .map(|done| done.rows_affected()))?;
-        // Within the last millisecond there may be more: it is looked at again.
         let is_last = rows.len() < usize::try_from(AT_ONCE).unwrap_or(usize::MAX);
-        let up_to_ms = match ended.last() {
-            Some(id) if meets_pending || !is_last => time_of(id),
-            None if meets_pending => from_ms.unwrap_or(0),
-            _ => self.cutoff_ms,
-        };
+        // Within the last millisecond there may be more: it is looked at again.
+        let up_to_ms = rows.last().filter(|_| !is_last).map_or(self.cutoff_ms, |(id, _)| time_of(id));
         on_conn!(conn, |conn, sql| sqlx::query(sql(NOTE))
             .bind(up_to_ms)
             .execute(&mut **conn)
             .await
             .map(drop))?;
         let is_stuck = Some(up_to_ms) == from_ms;
-        Ok(Erased { n_erased, is_done: is_last || meets_pending || is_stuck })
+        Ok(Erased { n_erased, is_done: is_last || is_stuck })
     }
 }
 

@@ -180,12 +180,14 @@ impl Request {
 }
 
 fn admissions(written: &Written, rows: Vec<NewDelivery>) -> Vec<(NewDelivery, Admission)> {
-    let admit = |row: NewDelivery| {
-        let admission = match written.added.get(&row.id) {
-            None => Admission::Duplicate,
-            Some(&n_pending) => Admission::Accepted { is_alone: n_pending == 1 },
+    let admit = |mut row: NewDelivery| {
+        let Some((n_pending, target_id)) = written.added.get(&row.id) else {
+            return (row, Admission::Duplicate);
         };
-        (row, admission)
+        // One that goes elsewhere than was thought is read from the store there.
+        let is_alone = *n_pending == 1 && row.target_id == *target_id;
+        row.target_id.clone_from(target_id);
+        (row, Admission::Accepted { is_alone })
     };
     rows.into_iter().map(admit).collect()
 }

@@ -32,6 +32,10 @@ impl<T: Target> Delivery<T> {
 
     fn succeeded(&mut self, context: &mut Context<Self>) {
         let now_ms = self.run.now_ms();
+        // A call that was under way when a pause began does not end the pause.
+        if now_ms < self.paused_until {
+            return;
+        }
         if self.status == "ok" && now_ms - self.last_success_at < SUCCESS_EVERY_MS {
             return;
         }
@@ -60,8 +64,9 @@ impl<T: Target> Delivery<T> {
         success_at: Option<i64>,
         context: &mut Context<Self>,
     ) {
+        let Some(version) = self.equipment.as_ref().map(|equipment| equipment.version) else { return };
         self.status = status;
-        let health = Health { status, detail, paused_until, success_at };
+        let health = Health { status, detail, paused_until, success_at, version };
         let (target, run) = (Rc::clone(&self.target), self.run.clone());
         let saving = async move { target.save(&run, health).await };
         context.spawn(saving.into_actor(self));

@@ -54,7 +54,8 @@ pub(crate) fn new(customer: &str, source: &str) -> NewDelivery {
 /// Stores new deliveries; says of those that were added how many are pending in their lane.
 pub(in crate::store) async fn admit(db: &Db, rows: &[NewDelivery]) -> BTreeMap<String, i64> {
     let batch = Batch { news: rows.iter().collect(), ..Batch::default() };
-    batch.commit(db).await.expect("rows are admitted").added.into_iter().collect()
+    let added = batch.commit(db).await.expect("rows are admitted").added;
+    added.into_iter().map(|(id, (n_pending, _))| (id, n_pending)).collect()
 }
 
 pub(in crate::store) fn intent(id: &str, held: i64, mark: i64) -> Begin {
@@ -109,11 +110,12 @@ async fn a_lane_goes_as_written_but_what_has_begun_goes_first() {
         let order = |rows: Vec<crate::store::deliveries::Delivery>| -> Vec<String> {
             rows.into_iter().map(|row| row.id).collect()
         };
-        assert_eq!(order(of_lane(&db, &lane, 9).await.expect("rows")), ["d20", "d900", "d1000"]);
+        assert_eq!(order(of_lane(&db, &lane, "i1", 9).await.expect("rows")), ["d20", "d900", "d1000"]);
+        assert_eq!(of_lane(&db, &lane, "i2", 9).await, Ok(vec![]), "it is not that one's");
 
         let written = Batch { begins: vec![&intent("d900", 0, 5)], ..Batch::default() }.commit(&db).await;
         assert_eq!(written.expect("an intent is stored").begun.len(), 1);
-        assert_eq!(order(of_lane(&db, &lane, 9).await.expect("rows")), ["d900", "d20", "d1000"]);
+        assert_eq!(order(of_lane(&db, &lane, "i1", 9).await.expect("rows")), ["d900", "d20", "d1000"]);
     })
     .await;
 }

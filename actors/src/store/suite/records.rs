@@ -120,7 +120,7 @@ async fn a_dead_letter_goes_back_into_its_lane_with_its_journal() {
         assert_eq!(row.begun_at, Some(200));
         let lane = message(1).lane_id;
         assert_eq!(ready_of(&db, "i1", 2000).await, std::slice::from_ref(&lane));
-        assert_eq!(of_lane(&db, &lane, 9).await.expect("rows").len(), 1);
+        assert_eq!(of_lane(&db, &lane, "i1", 9).await.expect("rows").len(), 1);
         let past = attempts(&db, "d1").await.expect("attempts");
         assert_eq!(past.len(), 1);
         assert_eq!((past[0].http_status, past[0].error_detail.as_deref()), (Some(500), Some("it was down")));

@@ -178,7 +178,7 @@ async fn of_two_that_take_the_same_step_one_does() {
         let n_taken = both.await.into_iter().flatten().count();
         assert_eq!((n_taken, read(&db).await.n_done), (1, 2));
         let lane = Direction::ToServicenow.lane_id("a1", "7");
-        let pending = crate::store::deliveries::of_lane(&db, &lane, 9).await.expect("rows");
+        let pending = crate::store::deliveries::of_lane(&db, &lane, "i1", 9).await.expect("rows");
         assert_eq!(pending.len(), 2);
     })
     .await;

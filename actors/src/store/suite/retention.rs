@@ -1,5 +1,7 @@
 //! What retention promises.
 
+use futures_util::future::join_all;
+
 use super::deliveries::furnish;
 use super::*;
 use crate::store::deliveries::{Direction, NewDelivery, by_id};
@@ -9,13 +11,13 @@ use crate::store::retention::{Attempted, Erase, Erased, ForgetAttempts, attempte
 use crate::store::suite::deliveries::admit;
 use crate::writer::Change;
 
-fn new(n: u64, status: &'static str) -> NewDelivery {
+fn new(n: u64) -> NewDelivery {
     let id = format!("{:08x}-{:04x}-7000-8000-{n:012x}", n >> 16, n & 0xffff);
     NewDelivery {
         id,
         direction: Direction::ToServicenow,
         kind: "dm".to_owned(),
-        status,
+        status: "queued",
         user_id: "u1".to_owned(),
         account_id: "a1".to_owned(),
         instance_id: Some("i1".to_owned()),
@@ -44,14 +46,21 @@ async fn has_text(db: &Db, row: &NewDelivery) -> bool {
 async fn texts_of_age_are_erased_and_records_stay() {
     on_every_database(|db| async move {
         furnish(&db).await;
-        let rows = [new(100, "delivered"), new(200, "dead"), new(300, "queued"), new(400, "delivered")];
+        let rows = [100, 200, 300, 400, 600].map(new);
         admit(&db, &rows).await;
+        for (nth, status) in [(0, "delivered"), (1, "dead"), (3, "delivered"), (4, "delivered")] {
+            try_once(&db, &rows[nth], status, 410).await;
+        }
+        let texts = async || join_all(rows.iter().map(|row| has_text(&db, row))).await;
         assert_eq!(erase(&db, 150).await, Erased { n_erased: 1, is_done: true });
-        // The third has not ended: neither it nor what follows is erased.
-        assert_eq!(erase(&db, 500).await, Erased { n_erased: 1, is_done: true });
-        let kept = [has_text(&db, &rows[2]).await, has_text(&db, &rows[3]).await];
-        assert_eq!(kept, [true, true]);
-        assert_eq!([has_text(&db, &rows[0]).await, has_text(&db, &rows[1]).await], [false, false]);
+        assert_eq!(texts().await, [false, true, true, true, true]);
+        // The third has not ended: its text is needed, and nobody else's is kept for that.
+        assert_eq!(erase(&db, 500).await, Erased { n_erased: 2, is_done: true });
+        assert_eq!(texts().await, [false, false, true, false, true]);
+        // It is erased with its end.
+        let end = Settle { erases: true, ..outcome(&rows[2], "dead", 510) };
+        settle(&db, &[end]).await;
+        assert_eq!(texts().await, [false, false, false, false, true]);
     })
     .await;
 }
@@ -62,8 +71,8 @@ async fn forget(db: &Db, ids: &[&NewDelivery], cutoff_ms: i64) -> u64 {
     in_transaction!(db, |conn| change.apply(conn).await.expect("attempts are deleted"))
 }
 
-async fn try_once(db: &Db, row: &NewDelivery, status: &'static str, at: i64) {
-    let settled = Settle {
+fn outcome(row: &NewDelivery, status: &'static str, at: i64) -> Settle {
+    Settle {
         id: row.id.clone(),
         lane_id: row.lane_id.clone(),
         status,
@@ -71,8 +80,11 @@ async fn try_once(db: &Db, row: &NewDelivery, status: &'static str, at: i64) {
         attempts: 7,
         error_class: Some("unavailable"),
         ..Settle::default()
-    };
-    settle(db, &[settled]).await;
+    }
+}
+
+async fn try_once(db: &Db, row: &NewDelivery, status: &'static str, at: i64) {
+    settle(db, &[outcome(row, status, at)]).await;
 }
 
 async fn n_attempts(db: &Db, row: &NewDelivery) -> usize {
@@ -83,7 +95,7 @@ async fn n_attempts(db: &Db, row: &NewDelivery) -> usize {
 async fn attempts_of_age_are_deleted_when_the_delivery_has_ended() {
     on_every_database(|db| async move {
         furnish(&db).await;
-        let [dead, pending, late, young, untried] = [100, 200, 300, 900, 150].map(|n| new(n, "queued"));
+        let [dead, pending, late, young, untried] = [100, 200, 300, 900, 150].map(new);
         admit(&db, &[dead.clone(), pending.clone(), late.clone(), young.clone(), untried]).await;
         try_once(&db, &dead, "retrying", 110).await;
         try_once(&db, &dead, "dead", 120).await;
@@ -115,7 +127,7 @@ async fn attempts_of_age_are_deleted_when_the_delivery_has_ended() {
 async fn attempts_are_looked_for_part_by_part() {
     on_every_database(|db| async move {
         furnish(&db).await;
-        let rows: Vec<_> = (1..=201).map(|n| new(n, "queued")).collect();
+        let rows: Vec<_> = (1..=201).map(new).collect();
         admit(&db, &rows).await;
         for row in &rows {
             try_once(&db, row, "delivered", 300).await;

@@ -6,14 +6,22 @@ use super::*;
 use crate::store::accounts::{
     AccountColumns, DeleteAccount, InsertAccount, Move, Touch, TouchAccounts, UpdateAccount,
 };
+use crate::store::conversations::{Conversation, by_case, by_customer};
 use crate::store::deliveries::{Delivery, Direction, NewDelivery, by_id};
 use crate::store::instances::{DeleteInstance, InsertInstance, InstanceColumns, UpdateInstance, counts};
 use crate::store::lanes::Settle;
+use crate::store::routing::FollowAccount;
 use crate::store::suite::deliveries::admit;
 use crate::writer::Change;
 
 async fn apply<C: Change>(db: &Db, change: C) -> Result<C::Output, StoreError> {
     in_transaction!(db, |conn| change.apply(conn).await)
+}
+
+async fn run(db: &Db, statement: &'static str) {
+    in_transaction!(db, |conn| on_conn!(conn, |conn, _sql| {
+        sqlx::query(statement).execute(&mut **conn).await.map(drop).expect("it is carried out");
+    }));
 }
 
 fn instance_columns() -> InstanceColumns {
@@ -158,6 +166,7 @@ async fn new_credentials_let_what_was_blocked_go_on_at_once() {
             detail: "401".to_owned(),
             paused_until: Some(999_999),
             success_at: None,
+            version: Some(1),
         };
         apply(&db, status).await.expect("a status is stored");
         assert_eq!(ready_of(&db, "i1", 300).await, Vec::<String>::new());
@@ -213,6 +222,140 @@ async fn what_waits_follows_its_account() {
         let kept = stored(&db, "d1").await;
         assert_eq!((kept.status.as_str(), kept.deadline_at), ("queued", 9000));
         assert_eq!(kept.instance_id.as_deref(), Some("i1"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_accepted_goes_where_its_account_feeds_now() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        apply(&db, insert_instance("i2")).await.expect("an instance");
+        admit(&db, &[message("d1", "queued", Some("i1"))]).await;
+        assert_eq!(apply(&db, move_account(1, Move::To(Some("i2".to_owned())))).await, Ok(true));
+
+        // Whoever accepts the next ones does not know of the change yet.
+        let mut of_another = message("d3", "blocked", None);
+        of_another.lane_id = Direction::ToServicenow.lane_id("a1", "8");
+        let late = [message("d2", "queued", Some("i1")), of_another];
+        let batch = batch::Batch { news: late.iter().collect(), ..batch::Batch::default() };
+        let added = batch.commit(&db).await.expect("rows are admitted").added;
+        let expected = [("d2", (2, "i2")), ("d3", (1, "i2"))];
+        assert_eq!(added, expected.map(|(id, (n, to))| (id.to_owned(), (n, to.to_owned()))).into());
+        assert_eq!((lanes_of(&db, "i1").await, lanes_of(&db, "i2").await), (0, 2));
+        for id in ["d1", "d2", "d3"] {
+            let row = stored(&db, id).await;
+            assert_eq!((row.status.as_str(), row.instance_id.as_deref()), ("queued", Some("i2")), "{id}");
+        }
+
+        // Whoever read the first one for the instance of before begins nothing with it any more.
+        let intent = super::deliveries::intent("d1", 0, 5);
+        let batch = batch::Batch { begins: vec![&intent], ..batch::Batch::default() };
+        assert!(batch.commit(&db).await.expect("a commit").begun.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_change_of_instance_did_not_see_is_moved_afterwards() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        apply(&db, insert_instance("i2")).await.expect("an instance");
+        admit(&db, &[message("d1", "queued", Some("i1"))]).await;
+        let strays = async |since_ms| routing::with_strays(&db, since_ms).await.expect("accounts");
+        assert_eq!(apply(&db, move_account(1, Move::To(Some("i2".to_owned())))).await, Ok(true));
+        assert_eq!(strays(299).await, Vec::<String>::new());
+
+        run(&db, "UPDATE lanes SET target_id = 'i1'").await;
+        run(&db, "UPDATE deliveries SET instance_id = 'i1', fence = 0").await;
+        assert_eq!(strays(300).await, Vec::<String>::new(), "it is looked for after a change only");
+        assert_eq!(strays(299).await, ["a1"]);
+        let follow = FollowAccount { account_id: "a1".to_owned(), now_ms: 400, deadline_ms: 9000 };
+        apply(&db, follow.clone()).await.expect("it is moved");
+        assert_eq!(strays(299).await, Vec::<String>::new());
+        assert_eq!((lanes_of(&db, "i1").await, lanes_of(&db, "i2").await), (0, 1));
+        let moved = stored(&db, "d1").await;
+        assert_eq!((moved.instance_id.as_deref(), moved.fence), (Some("i2"), 1));
+        apply(&db, follow).await.expect("nothing is moved");
+        assert_eq!(stored(&db, "d1").await.fence, 1);
+        let gone = FollowAccount { account_id: "gone".to_owned(), now_ms: 400, deadline_ms: 9000 };
+        assert_eq!(apply(&db, gone).await, Ok(()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_found_out_under_settings_of_before_is_not_told() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        let of_instance = |status, version| instances::SetStatus {
+            id: "i1".to_owned(),
+            status,
+            detail: String::new(),
+            paused_until: None,
+            success_at: None,
+            version,
+        };
+        let of_account = |status, version| accounts::SetStatus {
+            id: "a1".to_owned(),
+            status,
+            detail: String::new(),
+            paused_until: None,
+            version,
+        };
+        let expected = [(Some(1), "ok", "ok"), (Some(2), "needs_auth", "ok"), (None, "sleeping", "sleeping")];
+        for (version, status, expected) in expected {
+            apply(&db, of_instance(status, version)).await.expect("it is told or not");
+            let row = instances::by_id(&db, "i1").await.expect("an answer").expect("a row");
+            assert_eq!(row.status, expected, "{version:?}");
+            apply(&db, of_account(status, version)).await.expect("it is told or not");
+            let row = accounts::by_id(&db, "a1").await.expect("an answer").expect("a row");
+            assert_eq!(row.status, expected, "{version:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_account_that_is_linked_again_answers_its_cases() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        admit(&db, &[message("d1", "queued", Some("i1"))]).await;
+        let conversation = |account_id: &str| Conversation {
+            instance_id: Some("i1".to_owned()),
+            customer_sys_id: Some("customer".to_owned()),
+            case_sys_id: Some("case".to_owned()),
+            is_case_new: true,
+            ..Conversation::new(account_id, "7")
+        };
+        let end = |id: &str, account_id: &str| Settle {
+            id: id.to_owned(),
+            lane_id: Direction::ToServicenow.lane_id(account_id, "7"),
+            status: "delivered",
+            n_done: 1,
+            end_mark: 9,
+            conversation: Some(conversation(account_id)),
+            ..Settle::default()
+        };
+        settle(&db, &[end("d1", "a1")]).await;
+        let by_case = async |user: &str| by_case(&db, user, "case").await.expect("an answer");
+        let by_customer = async || by_customer(&db, "u1", "customer").await.expect("an answer");
+        let party = |account_id: &str| Some((account_id.to_owned(), "7".to_owned()));
+        assert_eq!((by_case("u1").await, by_customer().await), (party("a1"), party("a1")));
+        assert_eq!(by_case("u2").await, None);
+
+        apply(&db, DeleteAccount { id: "a1".to_owned() }).await.expect("deleted");
+        assert_eq!(by_case("u1").await, party("a1"), "known, but nobody's any more");
+        apply(&db, insert_account("a2", "42")).await.expect("linked again");
+        assert_eq!((by_case("u1").await, by_customer().await), (party("a2"), party("a2")));
+
+        // A message of the customer finds the case and stores it again.
+        let mut next = message("d2", "queued", Some("i1"));
+        next.account_id = "a2".to_owned();
+        next.lane_id = Direction::ToServicenow.lane_id("a2", "7");
+        admit(&db, &[next]).await;
+        settle(&db, &[end("d2", "a2")]).await;
+        assert_eq!(by_case("u1").await, party("a2"));
     })
     .await;
 }
