@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, web};
@@ -13,6 +14,8 @@ use crate::settings::Settings;
 
 /// How long an idle connection is kept: longer than usual proxies keep theirs, so that they end it first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// However long requests took to end, what they asked for gets so long to be stored.
+const LEAST_TO_STOP: Duration = Duration::from_secs(1);
 
 /// A hub that listens and is ready to run.
 pub struct Application {
@@ -21,16 +24,22 @@ pub struct Application {
     /// Health and metrics, when they have an address of their own.
     ops_server: Option<Server>,
     hub: Hub,
+    shutdown_timeout: Duration,
+    stopping_since: Arc<OnceLock<Instant>>,
 }
 
 /// Ends a running [`Application`] gracefully, from anywhere.
 #[derive(Clone)]
-pub struct Stopper(ServerHandle);
+pub struct Stopper {
+    server: ServerHandle,
+    stopping_since: Arc<OnceLock<Instant>>,
+}
 
 impl Stopper {
     /// Stops accepting, finishes what is in flight, then ends the hub.
     pub async fn stop(&self) {
-        self.0.stop(true).await;
+        self.stopping_since.get_or_init(Instant::now);
+        self.server.stop(true).await;
     }
 }
 
@@ -42,7 +51,7 @@ impl Application {
         if let Some(file) = &settings.server.port_file {
             std::fs::write(file, address.port().to_string())?;
         }
-        let shutdown_timeout = settings.server.shutdown_timeout.as_secs();
+        let shutdown_timeout = settings.server.shutdown_timeout;
         let ops_listen = settings.server.ops_listen;
         let state = web::Data::new(AppState { hub: hub.clone(), settings });
         let ops_server = ops_listen.map(|address| serve_ops(address, state.clone())).transpose()?;
@@ -52,12 +61,12 @@ impl Application {
         })
         .workers(std::thread::available_parallelism().map_or(2, usize::from))
         .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(shutdown_timeout)
+        .shutdown_timeout(u64::try_from(shutdown_timeout.as_millis().div_ceil(1000)).unwrap_or(u64::MAX))
         .disable_signals()
         .listen(listener)?
         .run();
         tracing::info!("listening on http://{address}");
-        Ok(Self { address, server, ops_server, hub })
+        Ok(Self { address, server, ops_server, hub, shutdown_timeout, stopping_since: Arc::default() })
     }
 
     /// Where it listens.
@@ -67,7 +76,7 @@ impl Application {
 
     /// A way to end it.
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.server.handle())
+        Stopper { server: self.server.handle(), stopping_since: Arc::clone(&self.stopping_since) }
     }
 
     /// Serves until it is stopped, or until SIGTERM or SIGINT; a second signal ends the process at once.
@@ -76,7 +85,8 @@ impl Application {
         let signals = actix_web::rt::spawn(stop_on_signal(self.stopper()));
         let ops = self.ops_server.map(|server| (server.handle(), actix_web::rt::spawn(server)));
         let served = self.server.await;
-        self.hub.stop().await;
+        let since = self.stopping_since.get().copied().unwrap_or_else(Instant::now);
+        self.hub.stop(self.shutdown_timeout.saturating_sub(since.elapsed()).max(LEAST_TO_STOP)).await;
         // Health answers until the very end.
         if let Some((handle, _)) = ops {
             handle.stop(false).await;

@@ -44,12 +44,7 @@ impl Cluster {
         // Connections of its own: leases are renewed whatever the others wait for.
         let options = pool.connect_options().as_ref().clone();
         let pool = session_pool().max_connections(4).acquire_timeout(ACQUIRE).connect_lazy_with(options);
-        let keeper = LeaseKeeper::new(
-            pool.clone(),
-            shared.leases.clone(),
-            traffic.fleet.clone(),
-            shared.signals.clone(),
-        );
+        let keeper = LeaseKeeper::new(pool.clone(), shared, traffic.fleet.clone());
         let terms = Shared::front_terms("lease_keeper", 8);
         let keeper = start(&shared.front, &shared.registry, terms, move |_| keeper);
         let switchboard =

@@ -149,6 +149,8 @@ pub struct Directory {
     desk: Desk,
     is_reloading: bool,
     is_flushing: bool,
+    /// How often settings were found changed when the actors were told.
+    n_told: u64,
 }
 
 /// Loads the routes and starts the directory.
@@ -189,7 +191,7 @@ impl Desk {
 
 impl Directory {
     fn new(desk: Desk) -> Self {
-        Self { desk, is_reloading: false, is_flushing: false }
+        Self { desk, is_reloading: false, is_flushing: false, n_told: 0 }
     }
 
     /// Reads the routes again when the mark has moved.
@@ -202,9 +204,12 @@ impl Directory {
         context.spawn(reload.into_actor(self).map(|reloaded, directory, _| {
             directory.is_reloading = false;
             match reloaded {
-                // Another replica may have changed what the actors here work with.
-                Ok(true) => (directory.desk.on_marked)(),
-                Ok(false) => {}
+                // Another replica may have changed what the actors here work with; whoever found out first.
+                Ok(n) if n != directory.n_told => {
+                    directory.n_told = n;
+                    (directory.desk.on_marked)();
+                }
+                Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "routes could not be read; trying again in a second"),
             }
         }));

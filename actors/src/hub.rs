@@ -4,6 +4,7 @@
 pub(crate) mod traffic;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::accounts::{Accounts, AttemptLimit};
 use crate::checkpointer::Checkpointer;
@@ -19,6 +20,7 @@ use crate::outbox::Outbox;
 use crate::pulse::{self, Checks};
 use crate::records::Records;
 use crate::shared::Shared;
+use crate::store::lock::ServeLock;
 use crate::store::{Db, SchemaState, StoreError};
 use crate::token_store::{Company, Tokens};
 use crate::writer::Flush;
@@ -75,6 +77,9 @@ impl From<ClientError> for StartError {
     }
 }
 
+/// How long closing the store may take: with a server that does not answer, for ever.
+const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+
 /// The running actors: what the edge asks.
 #[derive(Clone)]
 pub struct Hub {
@@ -85,6 +90,7 @@ pub struct Hub {
     // They run as long as somebody holds their mailboxes.
     _checkpointer: Option<Mailbox<Checkpointer>>,
     cluster: Option<Cluster>,
+    lock: Option<ServeLock>,
 }
 
 impl Hub {
@@ -92,6 +98,7 @@ impl Hub {
     /// they need each other.
     pub async fn start(settings: HubSettings, sources: Sources) -> Result<Self, StartError> {
         let db = open(&settings).await?;
+        let lock = ServeLock::take(&db)?;
         let company = if db.is_embedded() { Company::Alone } else { Company::Others };
         let (shared, outgoing) = if db.is_embedded() {
             (Shared::start(db, sources), None)
@@ -107,7 +114,7 @@ impl Hub {
         let accounts = Accounts::start(&shared, &tokens, settings.login_attempts);
         let traffic = Traffic::start(&shared, settings.traffic).await?;
         let cluster = outgoing.and_then(|outgoing| Cluster::start(&shared, &traffic, outgoing));
-        Ok(Self { shared, tokens, accounts, traffic, _checkpointer: checkpointer, cluster })
+        Ok(Self { shared, tokens, accounts, traffic, _checkpointer: checkpointer, cluster, lock })
     }
 
     /// Users, and who may log in.
@@ -170,17 +177,28 @@ impl Hub {
         &self.shared.sources
     }
 
-    /// Stops the actors in reverse order and closes the store.
-    pub async fn stop(&self) {
-        if let Some(cluster) = &self.cluster {
-            cluster.leave().await;
+    /// Stops the actors in reverse order and closes the store. What is under way may take so long to end; what
+    /// became of the rest is looked up after the next start.
+    pub async fn stop(&self, limit: Duration) {
+        let leaving = async {
+            if let Some(cluster) = &self.cluster {
+                cluster.leave().await;
+            }
+            self.traffic.fleet.drain().await;
+        };
+        if tokio::time::timeout(limit, leaving).await.is_err() {
+            tracing::warn!("some calls did not end in time; what became of them is looked up later");
         }
-        self.traffic.fleet.drain().await;
         // What intake noted of the accounts; at the next start it would only be a little older.
         let _unsaved = self.traffic.directory.ask(Refresh).await;
         let _uncommitted = self.shared.writer.ask(Flush).await;
         self.tokens.note_uses().await;
-        self.shared.db.close().await;
+        if tokio::time::timeout(CLOSE_LIMIT, self.shared.db.close()).await.is_err() {
+            tracing::warn!("the database does not let go of its connections");
+        }
+        if let Some(lock) = &self.lock {
+            lock.release();
+        }
     }
 }
 

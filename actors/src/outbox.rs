@@ -21,6 +21,9 @@ use crate::writer::Admit;
 /// The longest time a caller may ask to wait for the outcome.
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
 
+/// How often the outcome is looked for that another replica would tell of.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Sends an answer to a customer, once for each `event_id`.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<AnswerState, OutboxError>")]
@@ -244,8 +247,8 @@ impl Desk {
         let admitted = self.shared.writer.ask(Admit(vec![new])).await;
         let admitted = match admitted {
             Ok(Ok(mut admitted)) => admitted.pop(),
-            Ok(Err(error)) => return Err(self.not_stored(&id, outcome, error.into())),
-            Err(error) => return Err(self.not_stored(&id, outcome, error.into())),
+            Ok(Err(error)) => return Err(self.not_told(&id, outcome, error.into())),
+            Err(error) => return Err(self.not_told(&id, outcome, error.into())),
         };
         if let (Some((_, Admission::Duplicate)), Some(key)) = (&admitted, dedup_key) {
             drop(outcome);
@@ -257,13 +260,17 @@ impl Desk {
             self.fleet.accepted(row, is_alone);
         }
         loop {
-            let is_told = tokio::time::timeout_at(deadline, &mut outcome).await.is_ok();
+            let _told_or_not = tokio::time::timeout_at(self.next_look(deadline), &mut outcome).await;
+            let is_over = tokio::time::Instant::now() >= deadline;
             let next = self.fleet.waiters().wait_for(&id);
-            let earlier = std::mem::replace(&mut outcome, next);
-            drop(earlier);
-            let stored = deliveries::by_id(&self.shared.db, &id).await?.ok_or(OutboxError::UnknownTarget)?;
+            drop(std::mem::replace(&mut outcome, next));
+            let stored = match deliveries::by_id(&self.shared.db, &id).await {
+                Ok(Some(stored)) => stored,
+                Ok(None) => return Err(self.not_told(&id, outcome, OutboxError::UnknownTarget)),
+                Err(error) => return Err(self.not_told(&id, outcome, error.into())),
+            };
             let has_ended = matches!(stored.status.as_str(), "delivered" | "dead");
-            if has_ended || !is_told {
+            if has_ended || is_over {
                 drop(outcome);
                 self.fleet.waiters().forget(&id);
                 return Ok(state_of(stored));
@@ -271,7 +278,15 @@ impl Desk {
         }
     }
 
-    fn not_stored(
+    /// Until when an outcome is waited for before the store is asked: what another replica tells may be lost.
+    fn next_look(&self, deadline: tokio::time::Instant) -> tokio::time::Instant {
+        match self.shared.leases.replica() {
+            Some(_) => deadline.min(tokio::time::Instant::now() + LOOK_EVERY),
+            None => deadline,
+        }
+    }
+
+    fn not_told(
         &self,
         id: &str,
         outcome: tokio::sync::oneshot::Receiver<()>,

@@ -89,6 +89,8 @@ struct Tables {
     by_account_id: DashMap<String, Arc<Route>>,
     /// Counts this process's own changes: what was read before one is older than the table.
     n_changes: AtomicU64,
+    /// Counts how often settings were found changed by anybody.
+    n_refreshes: AtomicU64,
     /// Where the mark of changed settings stood before the table was last read; marks begin at 0.
     seen_mark: AtomicI64,
 }
@@ -139,15 +141,16 @@ impl Routes {
         self.take_out(account_id);
     }
 
-    /// Reads the table again if anybody has changed settings since it was read. Says whether it did.
-    pub(crate) async fn refresh(&self, db: &Db) -> Result<bool, StoreError> {
+    /// Reads the table again if anybody has changed settings since it was read. Returns how often that was so.
+    pub(crate) async fn refresh(&self, db: &Db) -> Result<u64, StoreError> {
         let mark = marks::read(db, marks::SETTINGS).await?;
         let has_moved = self.0.seen_mark.load(Ordering::Acquire) != mark;
         if has_moved {
             self.reload(db).await?;
             self.0.seen_mark.store(mark, Ordering::Release);
+            self.0.n_refreshes.fetch_add(1, Ordering::AcqRel);
         }
-        Ok(has_moved)
+        Ok(self.0.n_refreshes.load(Ordering::Acquire))
     }
 
     /// Reads the table.

@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) signals: Signals,
     /// Where actors run that answer the HTTP layer.
     pub(crate) front: ArbiterHandle,
+    /// When this process began to work on the database, in epoch milliseconds.
+    pub(crate) began_at_ms: i64,
 }
 
 /// How long an ask waits: below the 5 s within which X must have its answer.
@@ -57,6 +59,7 @@ impl Shared {
             Writer::new(writer_db, writer_metrics, replica)
         });
         Self {
+            began_at_ms: sources.now_ms(),
             db,
             writer,
             sources,

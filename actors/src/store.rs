@@ -5,6 +5,7 @@
 //! [`Writer`](crate::writer::Writer), which commits those that wait at the same moment together.
 //! Nothing outside this crate sees any of it.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub(crate) mod copy;
 pub(crate) mod deliveries;
 pub(crate) mod instances;
 pub(crate) mod lanes;
+pub(crate) mod lock;
 pub(crate) mod marks;
 mod pooler;
 pub(crate) mod rate_allotments;
@@ -61,6 +63,9 @@ pub enum StoreError {
         "a copy into this database is unfinished: run the same `casewire database copy` again, or take an empty database"
     )]
     HalfCopied,
+    /// Another process serves it.
+    #[error("another process serves {0} already: stop that one first, or use PostgreSQL to run several")]
+    Served(String),
     /// Connections to the database are not sessions, because of what stands before it.
     #[error(
         "a pooler in transaction mode is in front of the database: use session mode (pgbouncer: pool_mode = session), or connect to PostgreSQL itself"
@@ -130,6 +135,8 @@ pub(crate) struct SqliteDb {
     pub(crate) reads: SqlitePool,
     pub(crate) writes: SqlitePool,
     checkpoints: SqlitePool,
+    /// Its file.
+    path: PathBuf,
 }
 
 impl SqliteDb {
@@ -224,6 +231,7 @@ impl Db {
             .pragma("cache_size", "-8000")
             .pragma("wal_autocheckpoint", LONGEST_LOG_PAGES)
             .pragma("journal_size_limit", "67108864");
+        let path = options.get_filename().to_owned();
         let writes = SqlitePoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
@@ -240,7 +248,7 @@ impl Db {
             .test_before_acquire(false)
             .connect_with(options.pragma("query_only", "ON"))
             .await?;
-        Ok(Self::Sqlite(SqliteDb { reads, writes, checkpoints }))
+        Ok(Self::Sqlite(SqliteDb { reads, writes, checkpoints, path }))
     }
 
     async fn connect_postgres(url: &str) -> Result<Self, StoreError> {

@@ -15,7 +15,9 @@ use tokio::sync::oneshot;
 use super::leases::{Leases, N_SHARDS};
 use super::signals::{Signal, Signals};
 use crate::delivery::fleet::Fleet;
+use crate::kernel::Sources;
 use crate::kernel::mailbox::Nudge;
+use crate::shared::Shared;
 use crate::store::StoreError;
 use crate::store::shards::{self, Held};
 
@@ -40,6 +42,7 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct LeaseKeeper {
     pool: PgPool,
     leases: Leases,
+    sources: Sources,
     fleet: Fleet,
     signals: Signals,
     is_asking: bool,
@@ -63,12 +66,13 @@ struct Round {
 }
 
 impl LeaseKeeper {
-    pub(crate) fn new(pool: PgPool, leases: Leases, fleet: Fleet, signals: Signals) -> Self {
+    pub(crate) fn new(pool: PgPool, shared: &Shared, fleet: Fleet) -> Self {
         Self {
             pool,
-            leases,
+            leases: shared.leases.clone(),
+            sources: shared.sources.clone(),
             fleet,
-            signals,
+            signals: shared.signals.clone(),
             is_asking: false,
             is_leaving: false,
             too_much_since: None,
@@ -81,8 +85,8 @@ impl LeaseKeeper {
         if self.is_stopped || std::mem::replace(&mut self.is_asking, true) {
             return;
         }
-        let (pool, leases) = (self.pool.clone(), self.leases.clone());
-        let asking = async move { tokio::time::timeout(QUESTION, ask(&pool, &leases)).await };
+        let (pool, leases, sources) = (self.pool.clone(), self.leases.clone(), self.sources.clone());
+        let asking = async move { tokio::time::timeout(QUESTION, ask(&pool, &leases, &sources)).await };
         context.spawn(asking.into_actor(self).map(|round, keeper, context| {
             keeper.is_asking = false;
             keeper.tell_if_stopped();
@@ -170,9 +174,12 @@ pub(super) async fn give_up(pool: &PgPool, leases: &Leases, fleet: &Fleet, signa
     }
 }
 
-async fn ask(pool: &PgPool, leases: &Leases) -> Result<Round, StoreError> {
+async fn ask(pool: &PgPool, leases: &Leases, sources: &Sources) -> Result<Round, StoreError> {
     let replica = leases.replica().unwrap_or_default();
     let asked_at = Instant::now();
+    let begun = sources.reading();
+    let there_ms = shards::tell_alive(pool, replica, LEASE_MS).await?;
+    sources.follow(there_ms, &begun);
     let (mut held, n_replicas) = shards::renew(pool, replica, LEASE_MS).await?;
     let n_missing = fair_share(n_replicas).saturating_sub(held.len());
     if n_missing > 0 {

@@ -14,8 +14,8 @@ use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio::sync::{Mutex, mpsc};
 
-use crate::store::StoreError;
 use crate::store::deliveries::Direction;
+use crate::store::{StoreError, in_time};
 
 /// So many signals wait to be sent; more are dropped.
 const CAPACITY: usize = 10_000;
@@ -23,6 +23,8 @@ const CAPACITY: usize = 10_000;
 const AT_ONCE: usize = 100;
 /// How long signals are gathered.
 const GATHER: Duration = Duration::from_millis(5);
+/// After so long without a signal the server is asked whether it is still there.
+const SILENCE: Duration = Duration::from_secs(15);
 /// How long to wait before listening again after a failure.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -85,6 +87,7 @@ impl Switchboard {
 
 statements! {
     NOTIFY = postgres "SELECT pg_notify('casewire_' || current_schema(), $1)";
+    ALIVE = postgres "SELECT 1";
     CHANNEL = postgres "SELECT 'casewire_' || current_schema()";
 }
 
@@ -105,7 +108,8 @@ async fn send_all(pool: PgPool, outgoing: Outgoing) {
 /// Sends signals at once.
 pub(super) async fn send_now(pool: &PgPool, signals: &BTreeSet<Signal>) {
     let Ok(payload) = serde_json::to_string(signals) else { return };
-    if let Err(error) = sqlx::query(NOTIFY.postgres).bind(payload).execute(pool).await {
+    let sending = async { Ok(sqlx::query(NOTIFY.postgres).bind(payload).execute(pool).await?) };
+    if let Err(error) = in_time(sending).await {
         tracing::debug!(%error, "signals were not sent; the other replicas find out by themselves");
     }
 }
@@ -120,18 +124,34 @@ async fn hear_all(pool: PgPool, on_signal: OnSignal) {
 }
 
 async fn hear(pool: &PgPool, on_signal: &OnSignal) -> Result<(), StoreError> {
-    let channel: String = sqlx::query_scalar(CHANNEL.postgres).fetch_one(pool).await?;
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(&channel).await?;
+    let mut listener = in_time(listen(pool)).await?;
     on_signal(None);
-    // `None`: the connection was lost, and with it perhaps signals.
-    while let Some(notification) = listener.try_recv().await? {
+    loop {
+        let Ok(received) = tokio::time::timeout(SILENCE, listener.try_recv()).await else {
+            in_time(ask(&mut listener)).await?;
+            continue;
+        };
+        // `None`: the connection was lost, and with it perhaps signals.
+        let Some(notification) = received? else { return Ok(()) };
         match serde_json::from_str::<Vec<Signal>>(notification.payload()) {
             Ok(signals) => signals.into_iter().for_each(|signal| on_signal(Some(signal))),
             // A newer version may say more.
             Err(error) => tracing::debug!(%error, "a signal cannot be read"),
         }
     }
+}
+
+async fn listen(pool: &PgPool) -> Result<PgListener, StoreError> {
+    let channel: String = sqlx::query_scalar(CHANNEL.postgres).fetch_one(pool).await?;
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(&channel).await?;
+    Ok(listener)
+}
+
+/// A connection that a network dropped without a word is as silent as one on which nothing happens: only an
+/// answer tells them apart.
+async fn ask(listener: &mut PgListener) -> Result<(), StoreError> {
+    sqlx::query(ALIVE.postgres).execute(listener).await?;
     Ok(())
 }
 

@@ -136,13 +136,13 @@ impl Courier for AccountCourier {
         if let Err(failure) = self.has_budget(run, answer.channel) {
             return fail(failure, None, run.now_ms());
         }
-        if let Err(failure) = self.take_app_call(run, delivery, answer.channel).await {
-            return fail(failure, None, run.now_ms());
-        }
         let start = match self.gate.reserve().await {
             Ok(start) => start,
             Err(failure) => return fail(failure, None, run.now_ms()),
         };
+        if let Err(failure) = self.take_app_call(run, delivery, answer.channel).await {
+            return fail(failure, None, run.now_ms());
+        }
         let mut journal = Journal::intent(Step::Send, 0);
         match run.record_intent(delivery, &mut journal, None).await {
             Ok(Claim::Held) => {}

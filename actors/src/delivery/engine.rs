@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -177,6 +178,7 @@ impl<T: Target> Delivery<T> {
             self.gate.pause_until(until);
         }
         self.gate.set_rate(equipment.rate);
+        self.run.version.store(equipment.version, Ordering::Release);
         self.equipment = Some(equipment);
     }
 

@@ -1,8 +1,9 @@
 //! All delivery actors: started on demand, woken when there is work, told when settings change.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -75,6 +76,8 @@ struct Member<T: Target> {
     arrivals: Arc<Arrivals>,
     lease: Lease,
     standing: Arc<Standing>,
+    /// Of the settings that it works with.
+    version: Arc<AtomicI64>,
 }
 
 impl Fleet {
@@ -213,6 +216,7 @@ impl Fleet {
         let inner = &self.inner;
         let arrivals = Arc::<Arrivals>::default();
         let standing = Arc::<Standing>::default();
+        let version = Arc::<AtomicI64>::default();
         let timeout_ms = match direction {
             Direction::ToServicenow => inner.settings.servicenow_timeout_ms,
             Direction::ToX => inner.settings.x_timeout_ms,
@@ -227,6 +231,7 @@ impl Fleet {
             arrivals: Arc::clone(&arrivals),
             lease,
             standing: Arc::clone(&standing),
+            version: Arc::clone(&version),
         };
         let nth = usize::try_from(number).unwrap_or_default() % inner.arbiters.len();
         // A drain waits for the calls under way.
@@ -235,7 +240,7 @@ impl Fleet {
         let mailbox = start(&inner.arbiters[nth], &inner.shared.registry, terms, move |_| {
             Delivery::new(Rc::new(target), run, on_end)
         });
-        Member { number, mailbox, arrivals, lease, standing }
+        Member { number, mailbox, arrivals, lease, standing, version }
     }
 
     /// Says that settings or credentials of an instance or account changed.
@@ -263,10 +268,20 @@ impl Fleet {
         }
     }
 
-    /// Lets every actor look whether its settings were changed by somebody who could not tell it.
-    pub(crate) fn recheck(&self) {
-        self.inner.instances.iter().for_each(|member| member.recheck());
-        self.inner.accounts.iter().for_each(|member| member.recheck());
+    /// Lets those actors look for their settings that work with others than are stored, because somebody who
+    /// changed them could not tell.
+    pub(crate) async fn recheck(&self) {
+        match in_time(routing::versions(&self.inner.shared.db)).await {
+            Ok(versions) => {
+                recheck(&self.inner.instances, &versions);
+                recheck(&self.inner.accounts, &versions);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "versions of settings could not be read; every actor looks by itself");
+                recheck(&self.inner.instances, &HashMap::new());
+                recheck(&self.inner.accounts, &HashMap::new());
+            }
+        }
     }
 
     /// Finds the targets with ready lanes, and wakes the actors of those that this process delivers for.
@@ -334,6 +349,13 @@ impl Fleet {
         let inner = &self.inner;
         futures_util::future::join(drain(&inner.instances, |_| true), drain(&inner.accounts, |_| true)).await;
     }
+}
+
+fn recheck<T: Target>(members: &DashMap<String, Member<T>>, versions: &HashMap<String, i64>) {
+    let is_current = |member: &Member<T>, id: &str| {
+        versions.get(id).is_some_and(|version| *version == member.version.load(Ordering::Acquire))
+    };
+    members.iter().filter(|member| !is_current(member, member.key())).for_each(|member| member.recheck());
 }
 
 /// Lets what is under way end at those members, and nothing begin.

@@ -19,10 +19,10 @@ use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::domain::rate::Rate;
 use crate::servicenow::client::ServiceNow;
 use crate::servicenow::customers::CustomerTable;
+use crate::store::StoreError;
 use crate::store::conversations::{self, Conversation};
 use crate::store::deliveries::Delivery as Row;
 use crate::store::instances::{self, SetStatus};
-use crate::store::{StoreError, lanes};
 use crate::writer::Apply;
 
 /// How many conversations an actor remembers.
@@ -45,6 +45,8 @@ pub(crate) struct InstanceSettings {
     pub(crate) paused_until: Option<i64>,
     /// Grows with every change of the settings.
     pub(crate) version: i64,
+    /// Epoch milliseconds: nobody made a call before.
+    pub(crate) created_at: i64,
     pub(crate) customer_table: CustomerTable,
     /// Merged into new cases.
     pub(crate) case_defaults: Map<String, Value>,
@@ -64,7 +66,7 @@ impl Target for InstanceTarget {
             gate.set_rate(instance.rate);
             if is_kept(instance.rate) {
                 gate.recount().await?;
-            } else if let Some(at_ms) = self.others_called_until(run).await? {
+            } else if let Some(at_ms) = others_called_until(run, &instance) {
                 gate.use_up(at_ms);
             }
         }
@@ -107,16 +109,14 @@ impl Target for InstanceTarget {
     }
 }
 
-impl InstanceTarget {
-    /// Until when somebody else may have made calls: another replica, or a process that died.
-    async fn others_called_until(&self, run: &Run) -> Result<Option<i64>, StoreError> {
-        let now_ms = run.now_ms();
-        if let Some(since) = run.lease.since {
-            let held_ms = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
-            return Ok(Some(now_ms.saturating_sub(held_ms)));
-        }
-        Ok(lanes::is_interrupted(&run.shared.db, &self.id).await?.then_some(now_ms))
+/// Until when somebody else may have made calls: another replica, or the process before this one.
+fn others_called_until(run: &Run, instance: &InstanceSettings) -> Option<i64> {
+    if let Some(since) = run.lease.since {
+        let held_ms = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
+        return Some(run.now_ms().saturating_sub(held_ms));
     }
+    let began_at = run.shared.began_at_ms;
+    (instance.created_at < began_at).then_some(began_at)
 }
 
 /// Makes attempts at one instance.

@@ -1,6 +1,7 @@
 //! What every attempt at a target works with, and the two writes around each: its intent and its outcome.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use super::arrivals::Arrivals;
@@ -40,6 +41,8 @@ pub(crate) struct Run {
     pub(crate) lease: Lease,
     /// Whether anything new may be begun.
     pub(crate) standing: Arc<Standing>,
+    /// Of the settings that the actor works with.
+    pub(crate) version: Arc<AtomicI64>,
 }
 
 impl Run {

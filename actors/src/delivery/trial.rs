@@ -152,6 +152,8 @@ fn fleet(shared: &Shared, instance: &ServiceNowSandbox, x: &XSandbox) -> Fleet {
     let client = ServiceNow::new(http.clone(), base, credentials, timeout, Reach::PrivateAllowed, now_ms);
     let settings = InstanceSettings {
         version: 1,
+        // Nobody called it before.
+        created_at: i64::MAX,
         client,
         rate: Rate::new(10_000, 1000).expect("a rate"),
         concurrency: 4,

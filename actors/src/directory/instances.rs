@@ -62,18 +62,24 @@ pub(super) async fn change(desk: Desk, message: ChangeInstance) -> Result<Instan
     for _ in 0..MAX_TRIES {
         let row = find(&desk, &message.requester, &message.id).await?;
         let stored = instance_settings(&row).map_err(|error| DirectoryError::Internal(error.to_string()))?;
-        let before = stored.instance_url.clone();
+        let before = (stored.instance_url.clone(), stored.auth);
         let completed = message.form.clone().complete(Some((stored, opened(&desk, &row))), desk.defaults);
         let (settings, secrets) = completed.map_err(DirectoryError::Invalid)?;
-        let has_moved = settings.instance_url != before;
+        let has_moved = settings.instance_url != before.0;
+        let logs_in_anew = has_moved || settings.auth != before.1 || message.form.has_credentials();
         if has_moved {
             check_name(&desk, &settings.instance_url).await?;
         }
         let update = UpdateInstance {
             columns: columns(&desk, &row.id, &settings, &secrets)?,
             version: row.version,
-            // What the other side asked for when it counted calls, still holds there.
-            clears_status: has_moved || row.status != "rate_limited",
+            clears_status: match row.status.as_str() {
+                // What the other side asked for when it counted calls, still holds there.
+                "rate_limited" => has_moved,
+                // A refused login is not tried again with the same: the other side may lock it out.
+                "needs_auth" => logs_in_anew,
+                _ => true,
+            },
             now_ms: desk.now_ms(),
             deadline_ms: desk.deadline_ms(),
             id: row.id.clone(),

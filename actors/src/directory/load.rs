@@ -40,6 +40,7 @@ pub(crate) async fn load_instance(db: &Db, sealer: &Sealer, id: &str) -> Result<
         status: row.status,
         paused_until_ms: row.paused_until,
         version: row.version,
+        created_at_ms: row.created_at,
     }))
 }
 

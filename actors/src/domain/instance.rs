@@ -171,6 +171,8 @@ pub struct Instance {
     pub paused_until_ms: Option<i64>,
     /// Grows with every change of the settings.
     pub version: i64,
+    /// When it was entered, in epoch milliseconds.
+    pub created_at_ms: i64,
 }
 
 /// An instance as its owner sees it: no secret.

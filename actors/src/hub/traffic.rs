@@ -231,7 +231,13 @@ fn recheck(shared: &Shared, fleet: &Fleet) -> Arc<dyn Fn() + Send + Sync> {
         return Arc::new(|| ());
     }
     let fleet = fleet.clone();
-    Arc::new(move || fleet.recheck())
+    let runtime = tokio::runtime::Handle::try_current().ok();
+    Arc::new(move || {
+        let fleet = fleet.clone();
+        if let Some(runtime) = &runtime {
+            runtime.spawn(async move { fleet.recheck().await });
+        }
+    })
 }
 
 /// Passes changes of settings on to the actors that work with them.
@@ -283,6 +289,7 @@ fn open_instance(shared: &Shared, settings: &TrafficSettings) -> Result<OpenInst
             Ok(Some(InstanceSettings {
                 client,
                 version: instance.version,
+                created_at: instance.created_at_ms,
                 rate: instance.settings.rate,
                 concurrency: usize::from(instance.settings.concurrency),
                 status: instance.status,

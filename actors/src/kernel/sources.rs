@@ -52,8 +52,17 @@ impl Clock for ManualClock {
 #[derive(Clone)]
 pub struct Sources {
     clock: Arc<dyn Clock>,
+    /// How far the clock that is followed is ahead of this machine's, in milliseconds.
+    ahead_ms: Arc<AtomicI64>,
     generator: Arc<Mutex<StdRng>>,
 }
+
+/// What this machine's clock showed at a moment.
+#[derive(Debug)]
+pub(crate) struct Reading(i64);
+
+/// Two clocks that differ by less need not be brought together.
+const NEGLIGIBLE_MS: i64 = 100;
 
 impl Sources {
     /// The machine's clock and a generator seeded by the operating system.
@@ -67,12 +76,34 @@ impl Sources {
     }
 
     fn new(clock: Arc<dyn Clock>, generator: StdRng) -> Self {
-        Self { clock, generator: Arc::new(Mutex::new(generator)) }
+        Self { clock, ahead_ms: Arc::default(), generator: Arc::new(Mutex::new(generator)) }
     }
 
     /// Milliseconds since the Unix epoch.
     pub fn now_ms(&self) -> i64 {
-        self.clock.now_ms()
+        self.clock.now_ms() + self.ahead_ms.load(Ordering::Relaxed)
+    }
+
+    /// To be taken before another clock is asked.
+    pub(crate) fn reading(&self) -> Reading {
+        Reading(self.clock.now_ms())
+    }
+
+    /// Goes by another clock, which showed this time at some moment since the reading: replicas agree on the
+    /// time by going by the database's. What may be due to the way of the answer is not taken for a difference.
+    pub(crate) fn follow(&self, there_ms: i64, begun: &Reading) {
+        let ended_ms = self.clock.now_ms();
+        let unsure_ms = (ended_ms - begun.0).abs() / 2;
+        let ahead_ms = there_ms - (begun.0 + unsure_ms);
+        let off_ms = ahead_ms - self.ahead_ms.load(Ordering::Relaxed);
+        if off_ms.abs() <= unsure_ms + NEGLIGIBLE_MS {
+            return;
+        }
+        tracing::warn!(
+            ahead_ms,
+            "the database's clock is not this machine's; going by the database's, as all replicas do"
+        );
+        self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
     }
 
     /// Random bytes, fit for keys, tokens and salts (a `ChaCha` generator).
@@ -115,6 +146,31 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn goes_by_another_clock_when_it_surely_differs() {
+        // (what the other shows, how long the answer takes, how far it is followed)
+        let cases = [
+            (1_000_000, 0, 0),
+            (1_000_090, 0, 0),
+            (1_060_000, 0, 60_000),
+            (1_060_090, 0, 60_000),
+            // It may have shown that at any moment of the four seconds.
+            (1_060_500, 4_000, 60_000),
+            (1_002_000, 4_000, 0),
+            (940_000, 10, -60_005),
+        ];
+        let clock = Arc::new(ManualClock::at(1_000_000));
+        let sources = Sources::seeded(clock.clone(), 1);
+        let mut passed_ms = 0;
+        for (there_ms, takes_ms, ahead_ms) in cases {
+            let begun = sources.reading();
+            clock.advance(takes_ms);
+            sources.follow(there_ms + passed_ms, &begun);
+            passed_ms += takes_ms;
+            assert_eq!(sources.now_ms() - (1_000_000 + passed_ms), ahead_ms, "{there_ms}");
+        }
+    }
 
     #[test]
     fn ids_sort_by_time_and_are_reproducible_from_a_seed() {

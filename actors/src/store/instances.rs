@@ -7,8 +7,8 @@ use crate::writer::Change;
 
 statements! {
     COUNT_BY_STATUS = "SELECT status, COUNT(*) FROM instances GROUP BY status";
-    BY_ID = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, version FROM instances WHERE id = $1";
-    OF_USER = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, version FROM instances WHERE user_id = $1 ORDER BY id LIMIT CAST($2 AS BIGINT) OFFSET CAST($3 AS BIGINT)";
+    BY_ID = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, version, created_at FROM instances WHERE id = $1";
+    OF_USER = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, version, created_at FROM instances WHERE user_id = $1 ORDER BY id LIMIT CAST($2 AS BIGINT) OFFSET CAST($3 AS BIGINT)";
     BY_URL = "SELECT id FROM instances WHERE instance_url = $1 ORDER BY id";
     SEALED = "SELECT id, sealed_secrets FROM instances ORDER BY id";
     COUNT_OF_USER = "SELECT COUNT(*) FROM instances WHERE user_id = $1";
@@ -46,6 +46,7 @@ pub(crate) struct InstanceRow {
     pub(crate) last_success_at: Option<i64>,
     pub(crate) paused_until: Option<i64>,
     pub(crate) version: i64,
+    pub(crate) created_at: i64,
 }
 
 /// The instance with this id.

@@ -17,7 +17,6 @@ statements! {
             ) AS ranked ORDER BY urgency, ready_at LIMIT CAST($3 AS BIGINT)) AS l
         LEFT JOIN deliveries AS d ON l.n_pending <= $4 AND d.lane_id = l.id AND d.status IN ('queued', 'sending', 'retrying', 'blocked')
         ORDER BY l.urgency, l.ready_at, l.id, CASE WHEN d.begun_at IS NULL THEN 1 ELSE 0 END, d.order_key, d.id";
-    INTERRUPTED = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM lanes JOIN deliveries ON deliveries.lane_id = lanes.id WHERE lanes.target_id = $1 AND lanes.ready_at IS NOT NULL AND deliveries.status IN ('queued', 'sending', 'retrying', 'blocked') AND deliveries.status = 'sending' LIMIT 1) AS found";
     NEXT_READY = "SELECT MIN(at) FROM (SELECT MIN(ready_at) AS at FROM lanes WHERE target_id = $1 AND urgency = 0 AND ready_at > $2
         UNION ALL SELECT MIN(ready_at) FROM lanes WHERE target_id = $1 AND urgency = 1 AND ready_at > $2
         UNION ALL SELECT MIN(ready_at) FROM lanes WHERE target_id = $1 AND urgency = 2 AND ready_at > $2) AS firsts";
@@ -30,7 +29,8 @@ statements! {
         UNION ALL SELECT (SELECT MIN(target_id) FROM lanes WHERE ready_at IS NOT NULL AND target_id > targets.id) FROM targets WHERE targets.id IS NOT NULL),
         urgencies (urgency) AS (SELECT 0 UNION ALL SELECT 1 UNION ALL SELECT 2)
         SELECT MIN(at) FROM (SELECT (SELECT MIN(ready_at) FROM lanes WHERE target_id = targets.id AND urgency = urgencies.urgency AND ready_at IS NOT NULL) AS at
-            FROM targets CROSS JOIN urgencies WHERE targets.id IS NOT NULL) AS oldest";
+            FROM targets CROSS JOIN urgencies WHERE targets.id IS NOT NULL AND targets.id NOT LIKE 'unrouted:%'
+                AND NOT EXISTS (SELECT 1 FROM instances AS i WHERE i.id = targets.id AND i.status = 'needs_auth') AND NOT EXISTS (SELECT 1 FROM accounts AS a WHERE a.id = targets.id AND a.status = 'needs_auth')) AS oldest";
     /// `$1`: an array of [`Begin`].
     BEGIN = sqlite "UPDATE deliveries SET status = 'sending', journal = r.value->>'journal', begun_at = COALESCE(begun_at, r.value->>'at'), fence = r.value->>'mark'
         FROM json_each($1) AS r WHERE deliveries.id = r.value->>'id' AND deliveries.fence IN (r.value->>'held', r.value->>'mark') AND deliveries.status IN ('queued', 'sending', 'retrying', 'blocked')"
@@ -167,13 +167,6 @@ pub(crate) async fn ready(
         }
         Ok(lanes)
     })
-}
-
-/// Whether a call to the target was under way when the process that made it died.
-pub(crate) async fn is_interrupted(db: &Db, target_id: &str) -> Result<bool, StoreError> {
-    let n: i64 =
-        on_db!(db, |pool, sql| sqlx::query_scalar(sql(INTERRUPTED)).bind(target_id).fetch_one(pool).await)?;
-    Ok(n > 0)
 }
 
 /// When the next lane of an instance or account becomes ready after now, in epoch milliseconds.

@@ -1,5 +1,7 @@
 //! Which actor works on what waits: lanes and deliveries follow their account to its instance.
 
+use std::collections::HashMap;
+
 use super::{Conn, Db, StoreError};
 use crate::writer::Change;
 
@@ -12,6 +14,7 @@ statements! {
         deadline_at = CASE status WHEN 'blocked' THEN $5 ELSE deadline_at END
         WHERE lane_id IN (SELECT id FROM lanes WHERE account_id = $1 AND direction = 'to_servicenow' AND target_id <> $6 AND ready_at IS NOT NULL)
         AND status IN ('queued', 'sending', 'retrying', 'blocked')";
+    VERSIONS = "SELECT id, version FROM instances UNION ALL SELECT id, version FROM accounts";
     WITH_STRAYS = "SELECT a.id FROM accounts AS a WHERE a.rerouted_at > $1 AND (SELECT l.id FROM lanes AS l
         WHERE l.account_id = a.id AND l.direction = 'to_servicenow' AND l.target_id <> COALESCE(a.instance_id, 'unrouted:' || a.id) LIMIT 1) IS NOT NULL";
     INSTANCE_OF = sqlite "SELECT instance_id FROM accounts WHERE id = $1"
@@ -77,6 +80,13 @@ impl Reroute<'_> {
 /// what was being admitted at that moment was not seen by the change, nor the change by it.
 pub(crate) async fn with_strays(db: &Db, since_ms: i64) -> Result<Vec<String>, StoreError> {
     Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(WITH_STRAYS)).bind(since_ms).fetch_all(pool).await)?)
+}
+
+/// The versions of the settings of all instances and accounts, by their ids.
+pub(crate) async fn versions(db: &Db) -> Result<HashMap<String, i64>, StoreError> {
+    let rows: Vec<(String, i64)> =
+        on_db!(db, |pool, sql| sqlx::query_as(sql(VERSIONS)).fetch_all(pool).await)?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Moves what waits of an account to the instance that it feeds.

@@ -8,7 +8,8 @@ use super::StoreError;
 
 statements! {
     ALIVE = postgres "INSERT INTO replicas (id, alive_until) VALUES ($1, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) + $2)
-        ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until";
+        ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until
+        RETURNING CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
     FORGET_REPLICAS = postgres "DELETE FROM replicas WHERE id = $1 OR alive_until < CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) - 60000";
     COUNT_REPLICAS = postgres "SELECT COUNT(*) FROM replicas WHERE alive_until > CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
     /// A lease that has run out is not renewed: it must be claimed, like anybody's.
@@ -41,14 +42,18 @@ pub(crate) struct Held {
     pub(crate) epoch: i64,
 }
 
-/// Tells the others that a replica is there, for so long from now on, and that it goes on holding its shards.
-/// Returns those that it holds still, and how many replicas there are.
+/// Tells the others that a replica is there, for so long from now on. Returns the time there, in epoch
+/// milliseconds.
+pub(crate) async fn tell_alive(pool: &PgPool, replica: &str, lease_ms: i64) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar(ALIVE.postgres).bind(replica).bind(lease_ms).fetch_one(pool).await?)
+}
+
+/// Goes on holding a replica's shards. Returns those that it holds still, and how many replicas there are.
 pub(crate) async fn renew(
     pool: &PgPool,
     replica: &str,
     lease_ms: i64,
 ) -> Result<(Vec<Held>, i64), StoreError> {
-    sqlx::query(ALIVE.postgres).bind(replica).bind(lease_ms).execute(pool).await?;
     let held = sqlx::query_as(RENEW.postgres).bind(replica).bind(lease_ms).fetch_all(pool).await?;
     let n_replicas = sqlx::query_scalar(COUNT_REPLICAS.postgres).fetch_one(pool).await?;
     Ok((held, n_replicas))

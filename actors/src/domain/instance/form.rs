@@ -76,6 +76,15 @@ impl InstanceForm {
         }
     }
 
+    /// Whether it names a login or a secret, be it the same as before.
+    pub fn has_credentials(&self) -> bool {
+        self.admin_user.is_some()
+            || self.admin_password.is_some()
+            || self.client_id.is_some()
+            || self.client_secret.is_some()
+            || self.api_key.is_some()
+    }
+
     /// The settings and secrets that come of it: those of a new record, or the stored ones with what
     /// was sent in their place.
     pub fn complete(

@@ -4,7 +4,7 @@ use super::deliveries::{admit, furnish, intent, new};
 use super::*;
 use crate::cluster::leases::Lease;
 use crate::store::batch::Batch;
-use crate::store::shards::{claim, leave, release, renew};
+use crate::store::shards::{claim, leave, release, renew, tell_alive};
 
 const LONG_MS: i64 = 60_000;
 
@@ -29,8 +29,10 @@ async fn may_begin(db: &Db, replica: &str, shard: i64, epoch: i64, mark: i64) ->
 #[tokio::test]
 async fn a_shard_has_one_owner_at_a_time() {
     on_a_server(|_, pool| async move {
-        let (held, n_replicas) = renew(&pool, "one", LONG_MS).await.expect("an answer");
-        assert_eq!((held.len(), n_replicas), (0, 1));
+        assert_eq!(renew(&pool, "one", LONG_MS).await.expect("an answer"), (vec![], 0));
+        let first_ms = tell_alive(&pool, "one", LONG_MS).await.expect("an answer");
+        assert!(tell_alive(&pool, "one", LONG_MS).await.expect("an answer") >= first_ms, "it is the time");
+        assert_eq!(renew(&pool, "one", LONG_MS).await.expect("an answer"), (vec![], 1));
         let first = claim(&pool, "one", LONG_MS, 200).await.expect("an answer");
         let second = claim(&pool, "two", LONG_MS, 200).await.expect("an answer");
         assert_eq!((first.len(), second.len()), (200, 56));
@@ -48,6 +50,7 @@ async fn a_shard_has_one_owner_at_a_time() {
         assert_eq!((held.len(), n_replicas), (198, 1));
 
         leave(&pool, "one").await.expect("an answer");
+        tell_alive(&pool, "two", LONG_MS).await.expect("an answer");
         assert_eq!(renew(&pool, "two", LONG_MS).await.expect("an answer").1, 1);
         assert_eq!(claim(&pool, "two", LONG_MS, 999).await.expect("an answer").len(), 198);
     })
