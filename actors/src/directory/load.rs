@@ -1,7 +1,7 @@
 //! Rows of the store as typed values, with their credentials opened.
 
 use crate::domain::account::{Account, AccountSecrets, AccountSettings, ReplyChannel};
-use crate::domain::instance::{AuthKind, Instance, InstanceSecrets, InstanceSettings, Mode};
+use crate::domain::instance::{AuthKind, CONCURRENCY, Instance, InstanceSecrets, InstanceSettings, Mode};
 use crate::domain::sealing::{SealError, Sealer};
 use crate::net::{Reach, parse_instance_url};
 use crate::servicenow::customers::CustomerTable;
@@ -62,7 +62,9 @@ pub(crate) async fn load_account(db: &Db, sealer: &Sealer, id: &str) -> Result<O
 pub(super) fn instance_settings(row: &InstanceRow) -> Result<InstanceSettings, LoadError> {
     // What is stored was checked when it was entered; every call is checked again.
     let url = parse_instance_url(&row.instance_url, Reach::PrivateAllowed);
-    let concurrency = u8::try_from(row.concurrency).ok().filter(|n| (1..=64).contains(n));
+    // Earlier versions stored more than is allowed now.
+    let concurrency = row.concurrency.min(*CONCURRENCY.end());
+    let concurrency = u8::try_from(concurrency).ok().filter(|_| CONCURRENCY.contains(&concurrency));
     let case_defaults = serde_json::from_str(&row.case_defaults);
     Ok(InstanceSettings {
         instance_url: url.map_err(|_| LoadError::Unreadable("instance_url"))?,

@@ -244,6 +244,22 @@ async fn changes_at_once_do_not_undo_each_other() {
 }
 
 #[actix_rt::test]
+async fn a_concurrency_that_is_no_longer_allowed_is_read_as_the_most() {
+    let bench = bench().await;
+    let id = bench.create("u1", "http://127.0.0.1:1").await.unwrap().id;
+    let crate::store::Db::Sqlite(db) = &bench.desk.shared.db else {
+        unreachable!("tests of actors are embedded")
+    };
+    let update = "UPDATE instances SET concurrency = 255 WHERE id = $1";
+    sqlx::query(update).bind(&id).execute(&db.writes).await.unwrap();
+    let get = GetInstance { requester: requester("u1"), id: id.clone() };
+    let seen = bench.directory.ask(get).await.unwrap().unwrap();
+    assert_eq!(seen.settings.concurrency, 64);
+    let loaded = load_instance(&bench.desk.shared.db, &bench.desk.sealer, &id).await.unwrap().unwrap();
+    assert_eq!(loaded.settings.concurrency, 64);
+}
+
+#[actix_rt::test]
 async fn last_events_are_kept_in_memory_and_stored() {
     let bench = bench().await;
     let account = bench.link("u1", json!({ "twitter_user_id": "42" })).await.unwrap();

@@ -1,5 +1,7 @@
 //! A ServiceNow instance: how it is reached, how the hub shows who it is, and how cases are made there.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
@@ -13,6 +15,9 @@ use crate::servicenow::customers::CustomerTable;
 mod form;
 
 pub use form::InstanceForm;
+
+/// How many calls may run at an instance at once: what can be set.
+pub const CONCURRENCY: RangeInclusive<i64> = 1..=64;
 
 /// How the hub logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -83,7 +88,7 @@ pub struct InstanceDefaults {
     pub reach: Reach,
     /// `delivery.rate`.
     pub rate: Rate,
-    /// `delivery.concurrency`, 1 to 64.
+    /// `delivery.concurrency`, within [`CONCURRENCY`].
     pub concurrency: u8,
 }
 
@@ -124,7 +129,7 @@ pub struct InstanceSettings {
     pub client_id: String,
     /// How many calls may start within a time.
     pub rate: Rate,
-    /// How many calls may run at once, 1 to 64.
+    /// How many calls may run at once, within [`CONCURRENCY`].
     pub concurrency: u8,
     /// Which interface makes the cases.
     pub mode: Mode,

@@ -20,6 +20,7 @@ pub(super) struct Instance {
     client_id: String,
     /// Such as `20 per 1s`.
     rate: String,
+    #[schema(minimum = 1, maximum = 64)]
     concurrency: u8,
     /// `auto`, `case_api` or `app`.
     mode: String,
@@ -56,6 +57,7 @@ pub(super) struct InstanceForm {
     #[schema(format = Password, write_only)]
     api_key: Option<String>,
     rate: Option<String>,
+    #[schema(minimum = 1, maximum = 64)]
     concurrency: Option<u8>,
     mode: Option<String>,
     customer_table: Option<String>,
