@@ -6,6 +6,7 @@ mod copy;
 mod flood;
 mod hub;
 mod malformed;
+mod obstacles;
 mod operators;
 mod replays;
 mod samples;

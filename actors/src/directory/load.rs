@@ -1,4 +1,4 @@
-//! Rows of the store as typed values, with their credentials opened.
+//! Rows of the store as typed values, with their credentials opened where they open.
 
 use crate::domain::account::{Account, AccountSecrets, AccountSettings, ReplyChannel};
 use crate::domain::instance::{AuthKind, CONCURRENCY, Instance, InstanceSecrets, InstanceSettings, Mode};
@@ -31,13 +31,14 @@ pub enum LoadError {
 pub(crate) async fn load_instance(db: &Db, sealer: &Sealer, id: &str) -> Result<Option<Instance>, LoadError> {
     let Some(row) = instances::by_id(db, id).await? else { return Ok(None) };
     let settings = instance_settings(&row)?;
-    let secrets = instance_secrets(sealer, &row)?;
+    let secrets = instance_secrets(sealer, &row);
     Ok(Some(Instance {
         id: row.id,
         user_id: row.user_id,
         settings,
         secrets,
         status: row.status,
+        status_detail: row.status_detail,
         paused_until_ms: row.paused_until,
         version: row.version,
     }))
@@ -47,13 +48,14 @@ pub(crate) async fn load_instance(db: &Db, sealer: &Sealer, id: &str) -> Result<
 pub(crate) async fn load_account(db: &Db, sealer: &Sealer, id: &str) -> Result<Option<Account>, LoadError> {
     let Some(row) = accounts::by_id(db, id).await? else { return Ok(None) };
     let settings = account_settings(&row)?;
-    let secrets = account_secrets(sealer, &row)?;
+    let secrets = account_secrets(sealer, &row);
     Ok(Some(Account {
         id: row.id,
         user_id: row.user_id,
         settings,
         secrets,
         status: row.status,
+        status_detail: row.status_detail,
         paused_until_ms: row.paused_until,
         version: row.version,
     }))
@@ -81,9 +83,9 @@ pub(super) fn instance_settings(row: &InstanceRow) -> Result<InstanceSettings, L
     })
 }
 
-pub(super) fn instance_secrets(sealer: &Sealer, row: &InstanceRow) -> Result<InstanceSecrets, LoadError> {
+pub(super) fn instance_secrets(sealer: &Sealer, row: &InstanceRow) -> Result<InstanceSecrets, SealError> {
     let plain = sealer.open(INSTANCES, &row.id, &row.sealed_secrets)?;
-    serde_json::from_slice(&plain).map_err(|_| LoadError::Unreadable("credentials"))
+    serde_json::from_slice(&plain).map_err(|_| SealError::Damaged)
 }
 
 pub(super) fn account_settings(row: &AccountRow) -> Result<AccountSettings, LoadError> {
@@ -98,7 +100,7 @@ pub(super) fn account_settings(row: &AccountRow) -> Result<AccountSettings, Load
     })
 }
 
-pub(super) fn account_secrets(sealer: &Sealer, row: &AccountRow) -> Result<AccountSecrets, LoadError> {
+pub(super) fn account_secrets(sealer: &Sealer, row: &AccountRow) -> Result<AccountSecrets, SealError> {
     let plain = sealer.open(ACCOUNTS, &row.id, &row.sealed_secrets)?;
-    serde_json::from_slice(&plain).map_err(|_| LoadError::Unreadable("tokens"))
+    serde_json::from_slice(&plain).map_err(|_| SealError::Damaged)
 }
