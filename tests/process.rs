@@ -8,5 +8,6 @@ mod hub;
 mod malformed;
 mod obstacles;
 mod operators;
+mod ops;
 mod replays;
 mod samples;
