@@ -3,6 +3,7 @@
 mod chaos;
 mod cluster;
 mod copy;
+mod events;
 mod flood;
 mod hub;
 mod malformed;
