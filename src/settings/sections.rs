@@ -140,7 +140,7 @@ impl Default for Auth {
 pub struct Twitter {
     /// Where the API of X is.
     pub api_url: BaseUrl,
-    /// Where users are sent to allow the app; see [`Twitter::authorize_url`].
+    /// Where users are sent to allow the app; see [`Twitter::authorize_url`]. Not used yet.
     pub authorize_url: Option<BaseUrl>,
     /// The app's API key.
     pub consumer_key: Option<Secret>,
@@ -222,9 +222,9 @@ impl Default for Backoff {
 #[derive(Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Delivery {
-    /// How many calls may start at one instance within any such period.
+    /// How many calls may start at one instance within any such period; copied into new instances.
     pub rate: Rate,
-    /// How many calls may run at one instance at once, within [`CONCURRENCY`].
+    /// How many calls may run at one instance at once, within [`CONCURRENCY`]; copied into new instances.
     pub concurrency: u8,
     /// How long a delivery is tried before it goes to the dead letters.
     #[serde(deserialize_with = "values::duration")]
