@@ -151,7 +151,7 @@ impl Hub {
         pulse::check(&self.shared, self.traffic.sight.check()).await
     }
 
-    /// All metrics as OpenMetrics text.
+    /// All metrics as `OpenMetrics` text.
     pub async fn metrics_text(&self, version: &str) -> String {
         pulse::metrics_text(&self.shared, version).await
     }

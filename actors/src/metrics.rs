@@ -1,4 +1,4 @@
-//! What operators can measure, as OpenMetrics text. Every name is present from the start.
+//! What operators can measure, as `OpenMetrics` text. Every name is present from the start.
 
 mod http;
 
@@ -203,7 +203,7 @@ impl Metrics {
         self.logins.get_or_create(&LoginResult { result }).inc();
     }
 
-    /// Everything kept here, as OpenMetrics text without the closing `# EOF`.
+    /// Everything kept here, as `OpenMetrics` text without the closing `# EOF`.
     pub(crate) fn encode(&self) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.

@@ -137,7 +137,7 @@ impl Depths {
     }
 }
 
-/// All metrics as OpenMetrics text.
+/// All metrics as `OpenMetrics` text.
 pub(crate) async fn metrics_text(shared: &Shared, version: &str) -> String {
     let mut text = shared.metrics.encode();
     write_queue(&mut text, shared).await;

@@ -46,7 +46,7 @@ async fn ready(state: web::Data<AppState>) -> HttpResponse {
     reply::json(status, &json!({ "status": word, "checks": checks }))
 }
 
-/// The metrics as OpenMetrics text, which is what Prometheus reads with all its checks.
+/// The metrics as `OpenMetrics` text, which is what Prometheus reads with all its checks.
 async fn metrics(state: web::Data<AppState>) -> HttpResponse {
     let text = state.hub.metrics_text(env!("CARGO_PKG_VERSION")).await;
     let mut response = HttpResponse::Ok().body(text);

@@ -28,7 +28,7 @@ fn suffixes(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// Checks a page against the rules of OpenMetrics; gives the names of its samples.
+/// Checks a page against the rules of `OpenMetrics`; gives the names of its samples.
 fn checked(page: &str) -> Vec<String> {
     let mut families = BTreeMap::new();
     let mut names = Vec::new();
