@@ -24,7 +24,7 @@ pub(crate) type FieldErrors = Map<String, Value>;
 
 /// How long a caller should wait before it asks an overloaded hub again.
 const RETRY_SOON: Duration = Duration::from_secs(1);
-/// The same, while the store is away. X sends an event again when it is answered within this time.
+/// The same, while the store is away.
 const STORE_AWAY: Duration = Duration::from_secs(5);
 /// The same, when something must be mended first.
 const RETRY_LATER: Duration = Duration::from_secs(30);

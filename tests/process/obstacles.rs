@@ -8,6 +8,7 @@ use casewire_sandbox::{ApiClient, ServiceNowSandbox, SnOptions, XUser, bodies};
 use serde_json::{Value, json};
 
 use super::hub::{ACCOUNT_ID, Running, World, account, settle};
+use super::operators::run;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const INSTANCES: &str = "/api/servicenow-details/";
@@ -63,6 +64,7 @@ async fn a_login_that_is_not_spoken_sends_nothing() {
         assert_eq!(only(&client, "/api/deliveries/").await["attempts"], 0);
     }
     assert_eq!(instance.n_requests(), 0);
+    run(&world, &["doctor"], &[]).await.is(1, "set mode to auto or case_api");
 
     let (status, body) = client.patch(&path, &json!({ "mode": "auto" })).await.expect("an answer");
     assert_eq!(status, 200, "{body}");

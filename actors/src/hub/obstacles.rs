@@ -49,6 +49,8 @@ pub(super) fn correction(
     detail: &str,
 ) -> Option<(&'static str, Reason)> {
     match obstacle {
+        // What the other side refused is not tried by itself again, be the key lost and found meanwhile.
+        Some(UNOPENED) if status == NEEDS_AUTH && !is_obstacle(detail) => None,
         Some(reason) => ((status, detail) != (NEEDS_AUTH, reason)).then_some((NEEDS_AUTH, reason)),
         None => is_obstacle(detail).then_some(("unchecked", "")),
     }
@@ -72,6 +74,8 @@ mod tests {
             (Some(UNOPENED), "ok", "", Some(("needs_auth", UNOPENED))),
             (Some(UNOPENED), "needs_auth", NO_OAUTH, Some(("needs_auth", UNOPENED))),
             (Some(UNOPENED), "needs_auth", UNOPENED, None),
+            (Some(UNOPENED), "needs_auth", "the instance refuses the user", None),
+            (Some(NO_OAUTH), "needs_auth", "the instance refuses the user", Some(("needs_auth", NO_OAUTH))),
             (Some(UNOPENED), "rate_limited", UNOPENED, Some(("needs_auth", UNOPENED))),
         ] {
             assert_eq!(correction(obstacle, status, detail), expected, "{obstacle:?} {status} {detail}");
