@@ -1,4 +1,4 @@
-# Every check is a command. `just check` is what CI runs beside the tests.
+# Every check is a command. `just check` runs all of them, the tests too.
 
 # Format, lint, test, document, and look at the dependencies.
 check:

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,35 @@ pub struct Application {
     stopping_since: Arc<OnceLock<Instant>>,
 }
 
+/// Why a hub does not listen. The text begins with the setting that is to be mended.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The public address cannot be had.
+    #[error("server.listen: cannot listen on {address}; give another address, or stop what uses it")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The address for health and metrics cannot be had.
+    #[error("server.ops_listen: cannot listen on {address}; give another address, or stop what uses it")]
+    OpsListen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The port cannot be told.
+    #[error("server.port_file: cannot write {}; name a file in a folder that can be written", path.display())]
+    PortFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
 /// Ends a running [`Application`] gracefully, from anywhere.
 #[derive(Clone)]
 pub struct Stopper {
@@ -45,16 +75,25 @@ impl Stopper {
 
 impl Application {
     /// Binds the listener and prepares the server. Must be called inside an actix system.
-    pub fn build(settings: Settings, hub: Hub) -> io::Result<Self> {
-        let listener = TcpListener::bind(settings.server.listen)?;
-        let address = listener.local_addr()?;
-        if let Some(file) = &settings.server.port_file {
-            std::fs::write(file, address.port().to_string())?;
+    pub fn build(settings: Settings, hub: Hub) -> Result<Self, BuildError> {
+        let asked = settings.server.listen;
+        let failed = |source| BuildError::Listen { address: asked, source };
+        let listener = TcpListener::bind(asked).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        if let Some(path) = &settings.server.port_file {
+            let unwritten = |source| BuildError::PortFile { path: path.clone(), source };
+            std::fs::write(path, address.port().to_string()).map_err(unwritten)?;
         }
         let shutdown_timeout = settings.server.shutdown_timeout;
         let ops_listen = settings.server.ops_listen;
         let state = web::Data::new(AppState { hub: hub.clone(), settings });
-        let ops_server = ops_listen.map(|address| serve_ops(address, state.clone())).transpose()?;
+        let ops_server = match ops_listen {
+            Some(address) => Some(
+                serve_ops(address, state.clone())
+                    .map_err(|source| BuildError::OpsListen { address, source })?,
+            ),
+            None => None,
+        };
         let server = HttpServer::new(move || {
             let state = state.clone();
             App::new().configure(move |config| http::configure(&state, config))
@@ -63,7 +102,8 @@ impl Application {
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(u64::try_from(shutdown_timeout.as_millis().div_ceil(1000)).unwrap_or(u64::MAX))
         .disable_signals()
-        .listen(listener)?
+        .listen(listener)
+        .map_err(failed)?
         .run();
         tracing::info!("listening on http://{address}");
         Ok(Self { address, server, ops_server, hub, shutdown_timeout, stopping_since: Arc::default() })

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use casewire_actors::accounts::AttemptLimit;
 use casewire_actors::delivery::backoff::Backoff;
-use casewire_actors::domain::sealing::{KeyFileError, NotAKey, Sealer, SealingKey, load_or_create_key_file};
+use casewire_actors::domain::sealing::{
+    KeyFileError, NotAKey, Sealer, SealingKey, load_key_file, load_or_create_key_file,
+};
 use casewire_actors::domain::token_policy::{Refresh, TokenPolicy};
 use casewire_actors::hub::{HubSettings, Migrate, TrafficSettings};
 use casewire_actors::kernel::Sources;
@@ -27,7 +29,8 @@ pub enum Unusable {
     NoKey,
 }
 
-/// The hub that these settings ask for. Makes the key file beside an embedded database if there is none.
+/// The hub that these settings ask for. Makes the key file beside an embedded database if there is none and
+/// no key is set.
 pub fn hub_settings(settings: &Settings, migrate: Migrate) -> Result<HubSettings, Unusable> {
     let attempts = settings.auth.login_attempts;
     Ok(HubSettings {
@@ -68,7 +71,7 @@ fn traffic_settings(settings: &Settings) -> Result<TrafficSettings, Unusable> {
         bearer_token: twitter.bearer_token.clone(),
         verifies_signatures: twitter.verify_signatures,
         rate: delivery.rate,
-        concurrency: u8::try_from(delivery.concurrency.get()).unwrap_or(u8::MAX),
+        concurrency: delivery.concurrency,
         retry_for: delivery.retry_for,
         backoff: Backoff {
             first_ms: i64::try_from(delivery.backoff.first.as_millis()).unwrap_or(i64::MAX),
@@ -88,7 +91,8 @@ fn sealer(settings: &Settings) -> Result<Sealer, Unusable> {
         secrets.previous_keys.iter().map(|key| SealingKey::from_base64(key.expose())).collect();
     let current = match (&secrets.key, key_place(settings)) {
         (Some(key), _) => SealingKey::from_base64(key.expose())?,
-        (None, KeyPlace::File(file)) => load_or_create_key_file(&file, &Sources::system())?,
+        (None, KeyPlace::File(file)) => load_key_file(&file)?,
+        (None, KeyPlace::Beside(file)) => load_or_create_key_file(&file, &Sources::system())?,
         (None, _) => return Err(Unusable::NoKey),
     };
     Ok(Sealer::new(&current, &previous?))
@@ -99,8 +103,10 @@ fn sealer(settings: &Settings) -> Result<Sealer, Unusable> {
 pub enum KeyPlace {
     /// In the settings.
     Settings,
-    /// In this file; it may be yet to be made.
+    /// In this file, which the settings name.
     File(PathBuf),
+    /// In this file beside the embedded database; it may be yet to be made.
+    Beside(PathBuf),
     /// There is no key and no place for one.
     Nowhere,
 }
@@ -110,7 +116,7 @@ pub fn key_place(settings: &Settings) -> KeyPlace {
     match (&settings.secrets.key, &settings.secrets.key_file, settings.database.url.file()) {
         (Some(_), _, _) => KeyPlace::Settings,
         (None, Some(file), _) => KeyPlace::File(file.clone()),
-        (None, None, Some(database)) => KeyPlace::File(beside(database)),
+        (None, None, Some(database)) => KeyPlace::Beside(beside(database)),
         (None, None, None) => KeyPlace::Nowhere,
     }
 }

@@ -19,7 +19,6 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-pub use self::check::{KEY_BYTES, KeyError, decode_key};
 pub use self::error::SettingsError;
 pub use self::sections::{
     Auth, Backoff, Database, Delivery, Events, Log, LogFormat, PasswordCheck, Retention, Secrets, Server,

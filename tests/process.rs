@@ -3,9 +3,12 @@
 mod chaos;
 mod cluster;
 mod copy;
+mod events;
 mod flood;
 mod hub;
 mod malformed;
+mod obstacles;
 mod operators;
+mod ops;
 mod replays;
 mod samples;

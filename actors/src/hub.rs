@@ -1,6 +1,7 @@
 //! The hub: opens the store, starts the actors in the order in which they need each other, and stops
 //! them in reverse.
 
+pub(crate) mod obstacles;
 pub(crate) mod traffic;
 
 use std::sync::Arc;
@@ -157,7 +158,7 @@ impl Hub {
         pulse::check(&self.shared, self.traffic.sight.check()).await
     }
 
-    /// All metrics in the Prometheus text format.
+    /// All metrics as `OpenMetrics` text.
     pub async fn metrics_text(&self, version: &str) -> String {
         pulse::metrics_text(&self.shared, version).await
     }

@@ -1,4 +1,4 @@
-//! What operators can measure, in the Prometheus text format. Every name is present from the start.
+//! What operators can measure, as `OpenMetrics` text. Every name is present from the start.
 
 mod http;
 
@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::store::deliveries::Direction;
 
-pub use http::{HttpMetrics, RouteMetrics};
+pub use http::{HttpMetrics, RouteMetrics, UNKNOWN};
 
 /// Panics of the whole process, counted by the hook of [`count_panics`].
 static N_PANICS: AtomicU64 = AtomicU64::new(0);
@@ -203,7 +203,7 @@ impl Metrics {
         self.logins.get_or_create(&LoginResult { result }).inc();
     }
 
-    /// Everything kept here, in the Prometheus text format, without the closing `# EOF`.
+    /// Everything kept here, as `OpenMetrics` text without the closing `# EOF`.
     pub(crate) fn encode(&self) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
@@ -216,17 +216,38 @@ impl Metrics {
     }
 }
 
-/// Writes one series of gauges that are read at the moment of asking.
-pub(crate) fn write_gauges(
+/// What a family counts, which decides how its samples are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Counter,
+    Gauge,
+    Info,
+}
+
+impl Kind {
+    /// As its `TYPE` says, and what the names of its samples end in.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Counter => ("counter", "_total"),
+            Self::Gauge => ("gauge", ""),
+            Self::Info => ("info", "_info"),
+        }
+    }
+}
+
+/// Writes a family that is read at the moment of asking, from the labels and values of its samples.
+/// The name is that of the family, without what its samples end in.
+pub(crate) fn write_family(
     text: &mut String,
     name: &str,
-    kind: &str,
+    kind: Kind,
     help: &str,
     rows: impl IntoIterator<Item = (String, f64)>,
 ) {
-    let _written = writeln!(text, "# HELP casewire_{name} {help}\n# TYPE casewire_{name} {kind}");
+    let (word, suffix) = kind.words();
+    let _written = writeln!(text, "# HELP casewire_{name} {help}\n# TYPE casewire_{name} {word}");
     for (labels, value) in rows {
         let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
-        let _written = writeln!(text, "casewire_{name}{braces} {value}");
+        let _written = writeln!(text, "casewire_{name}{suffix}{braces} {value}");
     }
 }

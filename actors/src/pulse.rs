@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::kernel::KindSummary;
-use crate::metrics::{n_panics, write_gauges};
+use crate::metrics::{Kind, n_panics, write_family};
 use crate::shared::Shared;
 use crate::store::{Db, StoreError, deliveries, instances, lanes};
 use crate::writer::Flush;
@@ -137,21 +137,16 @@ impl Depths {
     }
 }
 
-/// All metrics in the Prometheus text format.
+/// All metrics as `OpenMetrics` text.
 pub(crate) async fn metrics_text(shared: &Shared, version: &str) -> String {
     let mut text = shared.metrics.encode();
     write_queue(&mut text, shared).await;
     write_actors(&mut text, shared);
     let panics = u32::try_from(n_panics()).unwrap_or(u32::MAX);
-    write_gauges(
-        &mut text,
-        "panics_total",
-        "counter",
-        "Panics of the process.",
-        [(String::new(), panics.into())],
-    );
+    let help = "Panics of the process.";
+    write_family(&mut text, "panics", Kind::Counter, help, [(String::new(), panics.into())]);
     let build = format!("version=\"{version}\"");
-    write_gauges(&mut text, "build_info", "gauge", "The running program.", [(build, 1.0)]);
+    write_family(&mut text, "build", Kind::Info, "The running program.", [(build, 1.0)]);
     let _written = writeln!(text, "# EOF");
     text
 }
@@ -166,20 +161,26 @@ async fn write_queue(text: &mut String, shared: &Shared) {
             depths.push((format!("direction=\"{direction}\",status=\"{status}\""), to_f64(n)));
         }
     }
-    write_gauges(text, "queue_depth", "gauge", "Deliveries that wait.", depths);
+    write_family(text, "queue_depth", Kind::Gauge, "Deliveries that wait.", depths);
 
     let now_ms = shared.sources.now_ms();
     let oldest = lanes::oldest_due(&shared.db).await.unwrap_or_default();
     let overdue_ms = oldest.map_or(0, |ready_at| (now_ms - ready_at).max(0));
     let help = "How long the oldest delivery that could be tried has been waiting.";
-    write_gauges(text, "oldest_due_seconds", "gauge", help, [(String::new(), to_f64(overdue_ms) / 1000.0)]);
+    write_family(
+        text,
+        "oldest_due_seconds",
+        Kind::Gauge,
+        help,
+        [(String::new(), to_f64(overdue_ms) / 1000.0)],
+    );
 
     let by_status = instances::count_by_status(&shared.db).await.unwrap_or_default();
     let rows = INSTANCE_STATUSES.map(|status| {
         let n = by_status.iter().find(|row| row.0 == status).map_or(0, |row| row.1);
         (format!("status=\"{status}\""), to_f64(n))
     });
-    write_gauges(text, "instances", "gauge", "ServiceNow instances by status.", rows);
+    write_family(text, "instances", Kind::Gauge, "ServiceNow instances by status.", rows);
 }
 
 fn write_actors(text: &mut String, shared: &Shared) {
@@ -191,11 +192,11 @@ fn write_actors(text: &mut String, shared: &Shared) {
         })
     };
     let actors = counts("", |kind| kind.n_actors as u64);
-    write_gauges(text, "actors", "gauge", "Actors that live.", actors);
+    write_family(text, "actors", Kind::Gauge, "Actors that live.", actors);
     let restarts = counts(",reason=\"panic\"", |kind| kind.restarts);
-    write_gauges(text, "actor_restarts_total", "counter", "Restarts of actors.", restarts);
+    write_family(text, "actor_restarts", Kind::Counter, "Restarts of actors.", restarts);
     let depths = counts("", |kind| kind.depth as u64);
-    write_gauges(text, "actor_mailbox_depth", "gauge", "Asks waiting for an answer.", depths);
+    write_family(text, "actor_mailbox_depth", Kind::Gauge, "Asks waiting for an answer.", depths);
 }
 
 /// Counts and milliseconds stay far below what a double holds exactly.

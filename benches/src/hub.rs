@@ -20,6 +20,9 @@ pub(crate) const EMAIL: &str = "bench@casewire.example";
 /// Its password.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
+/// Seals what the hub keeps; nothing of it is secret.
+const SEALING_KEY: &str = "Y2FzZXdpcmUtYmVuY2gta2V5LW9mLTMyLWJ5dGVzISE=";
+
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long it may take to stop in order.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -84,7 +87,7 @@ impl Home {
         let settings = json!({
             "server": {"listen": "127.0.0.1:0"},
             "database": {"url": home.database_url},
-            "secrets": {"key_file": home.path("key")},
+            "secrets": {"key": SEALING_KEY},
             "twitter": {
                 "api_url": if x.url.is_empty() { "http://127.0.0.1:9" } else { &x.url },
                 "consumer_key": x.consumer_key, "consumer_secret": x.consumer_secret,

@@ -64,6 +64,11 @@ impl ApiClient {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    /// `PATCH` with a JSON body. Gives the status and the body.
+    pub async fn patch(&self, path: &str, body: &Value) -> Result<(u16, Value), CallError> {
+        self.call(Method::PATCH, path, Some(body)).await
+    }
+
     async fn call(
         &self,
         method: Method,

@@ -8,6 +8,7 @@ use casewire_actors::domain::password::{PasswordRules, faults, is_common};
 use casewire_actors::domain::secret::Secret;
 use casewire_actors::domain::user::NewUser;
 
+use super::dispatch::Misuse;
 use super::{CreateSuperuser, open_office};
 use crate::http::validate::is_email;
 use crate::settings::{PasswordCheck, Settings};
@@ -22,7 +23,7 @@ pub(super) async fn run(settings: &Settings, asked: &CreateSuperuser) -> anyhow:
         None => ask_email()?,
     };
     if !is_email(&email) || email.chars().count() > 254 {
-        bail!("{email:?} is not an e-mail address; give one with --email");
+        bail!(Misuse(format!("{email:?} is not an e-mail address; give one with --email")));
     }
     let password = read_password(asked.password_stdin)?;
     refuse_weak(settings, password.expose(), &email)?;
@@ -48,7 +49,7 @@ pub(super) async fn run(settings: &Settings, asked: &CreateSuperuser) -> anyhow:
 
 fn ask_email() -> anyhow::Result<String> {
     if !stdin().is_terminal() {
-        bail!("no e-mail address; give one with --email");
+        bail!(Misuse("no e-mail address; give one with --email".to_owned()));
     }
     eprint!("E-mail address: ");
     stderr().flush()?;

@@ -61,7 +61,7 @@ fn advice(key: &KeyPlace, n_previous_keys: usize) -> Vec<String> {
         KeyPlace::Settings => {
             "the stored credentials are sealed with secrets.key: the new hub needs the same".to_owned()
         }
-        KeyPlace::File(file) => format!(
+        KeyPlace::File(file) | KeyPlace::Beside(file) => format!(
             "the stored credentials are sealed with the key in {}: the new hub needs that file (secrets.key_file) or its content (secrets.key), and cannot open them without",
             file.display()
         ),
@@ -120,7 +120,7 @@ mod tests {
     fn the_advice_names_the_key() {
         let told = |key: &KeyPlace, n| advice(key, n).join("\n");
         assert!(
-            told(&KeyPlace::File("a/casewire.db.key".into()), 0).contains("the key in a/casewire.db.key")
+            told(&KeyPlace::Beside("a/casewire.db.key".into()), 0).contains("the key in a/casewire.db.key")
         );
         assert!(
             told(&KeyPlace::Settings, 1)

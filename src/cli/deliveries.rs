@@ -26,6 +26,9 @@ const COLUMNS: [&str; 8] =
 
 /// Runs the command.
 pub(super) async fn run(settings: &Settings, command: Deliveries) -> Result<()> {
+    if let Deliveries::Replay(replay) = &command {
+        replays::check(replay)?;
+    }
     let office = open_office(settings).await?;
     let done = match command {
         Deliveries::List { status, instance, listing } => list(&office, status, instance, listing).await,

@@ -52,9 +52,15 @@ pub fn run(cli: Cli) -> ExitCode {
 /// Whether settings or the command line are to be mended, rather than something out there.
 fn is_misuse(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.is::<Unusable>()
+        || cause.is::<Misuse>()
         || cause.downcast_ref().is_some_and(WebhooksError::is_misuse)
         || cause.downcast_ref().is_some_and(CopyError::is_misuse)
 }
+
+/// A command line that asks for what cannot be done, beyond what its grammar says.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Misuse(pub(super) String);
 
 fn complain(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
     eprintln!("casewire: {error}");

@@ -24,8 +24,6 @@ pub(super) async fn run(settings: &Settings, asked: &Serve) -> Result<()> {
     allow_open_files();
     let migrate = if asked.migrate { Migrate::Any } else { Migrate::Embedded };
     let hub = startup::start_hub(settings, migrate).await?;
-    let listen = settings.server.listen;
-    let application = Application::build(settings.clone(), hub)
-        .with_context(|| format!("server.listen: cannot listen on {listen}"))?;
+    let application = Application::build(settings.clone(), hub)?;
     application.run_until_stopped().await.context("the hub did not stop in order")
 }

@@ -33,9 +33,6 @@ pub(crate) async fn receive(mut request: Request) -> Result<HttpResponse, Proble
     match receipt {
         Ok(receipt) => Ok(reply::ok(&receipt)),
         Err(IntakeError::NotJson(error)) => Err(Problem::Malformed(error.to_string())),
-        Err(IntakeError::Unavailable(error)) => {
-            tracing::warn!(error, "a webhook body was not taken; X is asked to send it again");
-            Err(Problem::Unavailable(std::time::Duration::from_secs(5)))
-        }
+        Err(IntakeError::Unavailable(error)) => Err(Problem::store_away(&error)),
     }
 }

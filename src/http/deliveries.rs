@@ -7,7 +7,7 @@ use casewire_actors::records::{GetRecord, ListRecords, RecordsError, ReplayRecor
 use super::auth::Caller;
 use super::page;
 use super::problem::Problem;
-use super::records::{id_of, internal, listed_user, requester, unavailable};
+use super::records::{id_of, listed_user, requester};
 use super::reply;
 use super::request::Request;
 
@@ -61,7 +61,7 @@ pub(super) fn refusal(error: RecordsError) -> Problem {
         RecordsError::TooManyReplays => Problem::Conflict(
             "Too many replays are running; wait until one of them is done, or cancel one.".to_owned(),
         ),
-        RecordsError::Unavailable(error) => unavailable(&error),
-        RecordsError::Internal(error) => internal(&error),
+        RecordsError::Unavailable(error) => Problem::store_away(&error),
+        RecordsError::Internal(error) => Problem::internal(&error),
     }
 }

@@ -16,11 +16,12 @@ use super::request::Request;
 use super::time::rfc3339;
 use super::validate::{Invalid, Presence, Text, Valid, check};
 
+const MAX_EVENT_ID_CHARS: usize = 255;
 const FIELDS: [Text; 7] = [
     Text::new("message").at_most(10_000),
     Text::new("target").optional().at_most(64),
     Text::new("case").optional().at_most(64),
-    Text::new("event_id").optional().at_most(255),
+    Text::new("event_id").optional().at_most(MAX_EVENT_ID_CHARS),
     Text::new("channel").optional().or_null(),
     Text::new("author").optional().or_null().or_blank().at_most(255),
     Text::new("number").optional().or_null().or_blank().at_most(255),
@@ -33,13 +34,15 @@ const QUEUE_FULL_PAUSE: Duration = Duration::from_mins(1);
 /// `POST`: stores the answer durably, then waits a moment for X to take it.
 pub(crate) async fn send(mut request: Request, caller: Caller) -> Result<HttpResponse, Problem> {
     let wait = wait_asked_for(&request);
-    let key = request.header(IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = request.body().await?;
     let mut fields = validated(check(&body, &FIELDS, Presence::Whole), &body)?;
     let channel = channel_of(fields.get("channel"))?;
-    let event_id = fields.take("event_id").or(key.filter(|key| !key.trim().is_empty()));
-    if event_id.as_ref().is_some_and(|id| id.chars().count() > 255 || id.chars().any(char::is_control)) {
-        return Err(Problem::field("event_id", "Ensure this field has no more than 255 characters."));
+    let event_id = match fields.take("event_id") {
+        Some(event_id) => Some(event_id),
+        None => idempotency_key(&request)?,
+    };
+    if let Some(message) = event_id.as_deref().and_then(fault_of_event_id) {
+        return Err(Problem::field("event_id", message));
     }
     let message = SendAnswer {
         user_id: caller.user.id.clone(),
@@ -74,6 +77,23 @@ pub(crate) async fn show(request: Request, caller: Caller) -> Result<HttpRespons
         "created_at": rfc3339(state.created_at_ms),
         "delivered_at": state.delivered_at_ms.map(rfc3339),
     })))
+}
+
+/// The `Idempotency-Key` header, unless it is blank. Text in it is UTF-8, as in the body.
+fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
+    let Some(value) = request.header(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let Ok(key) = std::str::from_utf8(value.as_bytes()) else {
+        return Err(Problem::field("event_id", "The Idempotency-Key header is not UTF-8."));
+    };
+    Ok(Some(key.trim()).filter(|key| !key.is_empty()).map(str::to_owned))
+}
+
+/// What is wrong with an id, whether it came in the body or in the header.
+fn fault_of_event_id(id: &str) -> Option<&'static str> {
+    if id.chars().count() > MAX_EVENT_ID_CHARS {
+        return Some("Ensure this field has no more than 255 characters.");
+    }
+    id.chars().any(char::is_control).then_some("Control characters are not allowed.")
 }
 
 /// The fields, and the rule that one of two must be there.
@@ -146,16 +166,30 @@ fn refusal(error: OutboxError) -> Problem {
         OutboxError::UnknownTarget => Problem::Unknown(text),
         OutboxError::NothingToReplyTo => Problem::field("channel", text),
         OutboxError::QueueFull => Problem::TooMany(text, QUEUE_FULL_PAUSE),
-        OutboxError::Unavailable(error) => {
-            tracing::warn!(error, "an answer was not taken; its sender is asked to try again");
-            Problem::Unavailable(Duration::from_secs(5))
-        }
+        OutboxError::Unavailable(error) => Problem::store_away(&error),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_of_events() {
+        let long = "ü".repeat(256);
+        for (id, fault) in [
+            ("a1b2", None),
+            ("Änderung 7", None),
+            (&long[..510], None),
+            (&long, Some("255 characters")),
+            ("a\tb", Some("Control characters")),
+            ("a\u{85}b", Some("Control characters")),
+        ] {
+            let found = fault_of_event_id(id);
+            assert_eq!(found.is_some(), fault.is_some(), "{id}");
+            assert!(found.unwrap_or_default().contains(fault.unwrap_or_default()), "{id}: {found:?}");
+        }
+    }
 
     #[test]
     fn preferences() {

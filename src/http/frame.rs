@@ -12,7 +12,7 @@ use std::time::Instant;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
-use casewire_actors::metrics::RouteMetrics;
+use casewire_actors::metrics::{RouteMetrics, UNKNOWN};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
@@ -133,7 +133,7 @@ pub(crate) fn mount(
             },
         ));
     }
-    let metrics = Rc::new(state.hub.metrics().http().route("unknown"));
+    let metrics = Rc::new(state.hub.metrics().http().route(UNKNOWN));
     config.default_service(web::to(move |http: HttpRequest| {
         let metrics = Rc::clone(&metrics);
         async move {

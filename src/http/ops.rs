@@ -2,10 +2,11 @@
 //! (`server.ops_listen`), so they do not go through the frame of the API.
 
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, guard, web};
 use serde_json::json;
 
 use super::AppState;
+use super::problem::Problem;
 use super::reply;
 
 /// Where they are, as they are documented.
@@ -13,13 +14,20 @@ pub(crate) const PATHS: [&str; 3] = ["/health/live/", "/health/ready/", "/metric
 
 /// Mounts the operators' endpoints, with and without the trailing slash.
 pub(crate) fn mount(config: &mut web::ServiceConfig) {
+    let at = |paths: [&'static str; 2]| web::resource(paths).default_service(web::to(refuse));
+    // A HEAD is answered as a GET; its body is left out on the way.
+    let asks = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
     config
-        .route("/health/live", web::get().to(live))
-        .route("/health/live/", web::get().to(live))
-        .route("/health/ready", web::get().to(ready))
-        .route("/health/ready/", web::get().to(ready))
-        .route("/metrics", web::get().to(metrics))
-        .route("/metrics/", web::get().to(metrics));
+        .service(at(["/health/live", "/health/live/"]).route(asks().to(live)))
+        .service(at(["/health/ready", "/health/ready/"]).route(asks().to(ready)))
+        .service(at(["/metrics", "/metrics/"]).route(asks().to(metrics)));
+}
+
+/// 405: there is nothing here to be changed.
+async fn refuse(request: HttpRequest) -> HttpResponse {
+    let mut response = Problem::MethodNotAllowed(request.method().to_string()).into_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
 }
 
 /// 200 while the process turns.
@@ -38,7 +46,7 @@ async fn ready(state: web::Data<AppState>) -> HttpResponse {
     reply::json(status, &json!({ "status": word, "checks": checks }))
 }
 
-/// The Prometheus text format.
+/// The metrics as `OpenMetrics` text, which is what Prometheus reads with all its checks.
 async fn metrics(state: web::Data<AppState>) -> HttpResponse {
     let text = state.hub.metrics_text(env!("CARGO_PKG_VERSION")).await;
     let mut response = HttpResponse::Ok().body(text);

@@ -22,8 +22,10 @@ use super::validate::Invalid;
 /// Messages by field, in the order of the fields.
 pub(crate) type FieldErrors = Map<String, Value>;
 
-/// How long a caller should wait before it asks an overloaded or failing hub again.
+/// How long a caller should wait before it asks an overloaded hub again.
 const RETRY_SOON: Duration = Duration::from_secs(1);
+/// The same, while the store is away.
+const STORE_AWAY: Duration = Duration::from_secs(5);
 /// The same, when something must be mended first.
 const RETRY_LATER: Duration = Duration::from_secs(30);
 
@@ -79,6 +81,23 @@ impl Problem {
     /// 400 with one message for the whole body.
     pub(crate) fn non_field(message: impl Into<String>) -> Self {
         Self::field("non_field_errors", message)
+    }
+
+    /// 503: too much is going on at this moment.
+    pub(crate) fn contended() -> Self {
+        Self::Unavailable(RETRY_SOON)
+    }
+
+    /// 503: the store is away.
+    pub(crate) fn store_away(error: &str) -> Self {
+        tracing::warn!(error, "the store was not available; the caller is asked to try again");
+        Self::Unavailable(STORE_AWAY)
+    }
+
+    /// 500: a bug.
+    pub(crate) fn internal(error: &str) -> Self {
+        tracing::error!(error, "a request failed through a fault of the hub; report this line");
+        Self::Internal
     }
 
     /// The answer.
@@ -164,9 +183,7 @@ impl From<AuthFailure> for Problem {
 impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
         match error {
-            AskError::Overloaded | AskError::TimedOut | AskError::Interrupted => {
-                Self::Unavailable(RETRY_SOON)
-            }
+            AskError::Overloaded | AskError::TimedOut | AskError::Interrupted => Self::contended(),
             AskError::OutOfService => Self::Unavailable(RETRY_LATER),
         }
     }
@@ -176,15 +193,9 @@ impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Ask(error) => error.into(),
-            WriteError::Store(StoreError::Unavailable(reason)) => {
-                tracing::warn!(reason, "the database is not available; requests are refused with 503");
-                Self::Unavailable(RETRY_SOON)
-            }
-            WriteError::Store(StoreError::Contended) => Self::Unavailable(RETRY_SOON),
-            WriteError::Store(error) => {
-                tracing::error!(%error, "the database refused a statement; report this");
-                Self::Internal
-            }
+            WriteError::Store(StoreError::Unavailable(reason)) => Self::store_away(&reason),
+            WriteError::Store(StoreError::Contended) => Self::contended(),
+            WriteError::Store(error) => Self::internal(&error.to_string()),
         }
     }
 }

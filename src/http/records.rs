@@ -1,8 +1,6 @@
 //! What the resources of a user's settings share: whose records are meant, and how the fields of a
 //! body are handed on.
 
-use std::time::Duration;
-
 use casewire_actors::directory::DirectoryError;
 use casewire_actors::domain::fields::FieldErrors;
 use casewire_actors::domain::requester::Requester;
@@ -14,9 +12,6 @@ use super::body::Body;
 use super::negotiate::path_uuid;
 use super::problem::Problem;
 use super::request::Request;
-
-/// When a caller should come back while the store is away.
-const STORE_PAUSE: Duration = Duration::from_secs(5);
 
 /// The caller as the actors know them.
 pub(super) fn requester(caller: &Caller) -> Requester {
@@ -80,20 +75,8 @@ pub(super) fn refusal(kind: &'static str) -> impl Fn(DirectoryError) -> Problem 
     move |error| match error {
         DirectoryError::NotFound => Problem::NoSuch(kind),
         DirectoryError::Invalid(errors) => errors.into(),
-        DirectoryError::Contended => Problem::Unavailable(Duration::from_secs(1)),
-        DirectoryError::Unavailable(error) => unavailable(&error),
-        DirectoryError::Internal(error) => internal(&error),
+        DirectoryError::Contended => Problem::contended(),
+        DirectoryError::Unavailable(error) => Problem::store_away(&error),
+        DirectoryError::Internal(error) => Problem::internal(&error),
     }
-}
-
-/// 503: the store is away.
-pub(super) fn unavailable(error: &str) -> Problem {
-    tracing::warn!(error, "the store was not available; the caller is asked to try again");
-    Problem::Unavailable(STORE_PAUSE)
-}
-
-/// 500: a bug.
-pub(super) fn internal(error: &str) -> Problem {
-    tracing::error!(error, "a request failed through a fault of the hub; report this line");
-    Problem::Internal
 }

@@ -9,7 +9,7 @@ use super::auth::Caller;
 use super::negotiate::path_uuid;
 use super::problem::Problem;
 use super::request::Request;
-use super::{reply, time};
+use super::{page, reply, time};
 
 /// A token in answers and lists.
 #[derive(Serialize)]
@@ -40,9 +40,13 @@ impl From<TokenInfo> for TokenBody {
 
 /// `GET /auth/tokens/`.
 pub(crate) async fn list(request: Request, caller: Caller) -> Result<HttpResponse, Problem> {
+    let page = page::Page::of(&request)?;
     let user_id = caller.user.id.clone();
     let tokens = request.state().hub.tokens().mailbox().ask(ListTokens { user_id }).await??;
-    Ok(reply::ok(&tokens.into_iter().map(TokenBody::from).collect::<Vec<_>>()))
+    let n_all = i64::try_from(tokens.len()).unwrap_or(i64::MAX);
+    let [n_skipped, n_shown] = [page.offset, page.limit].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let shown = tokens.into_iter().skip(n_skipped).take(n_shown);
+    Ok(page.reply(&request, &shown.map(TokenBody::from).collect::<Vec<_>>(), n_all))
 }
 
 /// `DELETE /auth/tokens/{id}/`.

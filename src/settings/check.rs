@@ -2,40 +2,16 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use casewire_actors::domain::instance::CONCURRENCY;
+use casewire_actors::domain::sealing::SealingKey;
 use casewire_actors::domain::secret::Secret;
 
 use super::values::DatabaseKind;
 use super::{Backoff, Settings, SettingsError, keys};
 
-/// How long a sealing key is, in bytes.
-pub const KEY_BYTES: usize = 32;
-
 const MOST_PREFIX_CHARACTERS: usize = 10;
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-
-const LENIENT: GeneralPurposeConfig =
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-
-/// A sealing key that is not one. The text itself is not told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not 32 bytes in base64; make a key with `openssl rand -base64 32`")]
-pub struct KeyError;
-
-/// The bytes of a sealing key in base64, in either alphabet, with or without padding; blanks
-/// around it, as a file has them, do not matter.
-pub fn decode_key(text: &Secret) -> Result<[u8; KEY_BYTES], KeyError> {
-    let text = text.expose().trim();
-    let is_url_safe = text.contains(['-', '_']);
-    let alphabet = if is_url_safe { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
-    let mut bytes = [0; KEY_BYTES + 2];
-    let engine = GeneralPurpose::new(alphabet, LENIENT);
-    let n_bytes = engine.decode_slice(text, &mut bytes).map_err(|_| KeyError)?;
-    bytes[..n_bytes].try_into().map_err(|_| KeyError)
-}
 
 impl Settings {
     /// Checks what the single values do not tell.
@@ -44,6 +20,7 @@ impl Settings {
         self.check_secrets()?;
         self.check_auth()?;
         self.check_times()?;
+        check_concurrency(self.delivery.concurrency)?;
         check_backoff(&self.delivery.backoff)?;
         check_level(&self.log.level)
     }
@@ -81,10 +58,10 @@ impl Settings {
                 remedy: "keep one of the two".to_owned(),
             });
         }
-        if secrets.key.as_ref().is_some_and(|key| decode_key(key).is_err()) {
+        if secrets.key.as_ref().is_some_and(|key| !is_key(key)) {
             return Err(unfit("secrets.key", "the value (not shown) does not fit"));
         }
-        if let Some(at) = secrets.previous_keys.iter().position(|key| decode_key(key).is_err()) {
+        if let Some(at) = secrets.previous_keys.iter().position(|key| !is_key(key)) {
             let problem = format!("key {} of the list (not shown) does not fit", at + 1);
             return Err(unfit("secrets.previous_keys", &problem));
         }
@@ -134,6 +111,18 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+fn is_key(text: &Secret) -> bool {
+    SealingKey::from_base64(text.expose()).is_ok()
+}
+
+/// A new instance takes it over, and an instance takes no other.
+fn check_concurrency(n_calls: u8) -> Result<(), SettingsError> {
+    if CONCURRENCY.contains(&n_calls.into()) {
+        return Ok(());
+    }
+    Err(unfit("delivery.concurrency", &format!("{n_calls} calls at once are out of bounds")))
 }
 
 fn check_backoff(backoff: &Backoff) -> Result<(), SettingsError> {

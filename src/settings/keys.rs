@@ -83,7 +83,7 @@ pub(super) const KEYS: &[Key] = &[
     key("servicenow.timeout", Form::Text, DURATION),
     key("servicenow.connect_timeout", Form::Text, DURATION),
     key("delivery.rate", Form::Text, RATE),
-    key("delivery.concurrency", Form::Scalar, "a whole number of at least 1"),
+    key("delivery.concurrency", Form::Scalar, "a whole number from 1 to 64"),
     key("delivery.retry_for", Form::Text, DURATION),
     key("delivery.backoff", Form::Map, "a map such as {first: 2s, factor: 3, max: 1h, jitter: 0.2}"),
     key("delivery.queue_limit", Form::Scalar, "a whole number of at least 1"),

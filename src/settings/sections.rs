@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(doc)]
+use casewire_actors::domain::instance::CONCURRENCY;
 use casewire_actors::domain::rate::Rate;
 use casewire_actors::domain::secret::Secret;
 use ipnet::IpNet;
@@ -74,9 +76,9 @@ impl Default for Database {
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Secrets {
-    /// 32 bytes in base64; see [`super::decode_key`].
+    /// 32 bytes in base64.
     pub key: Option<Secret>,
-    /// A file that holds the same.
+    /// A file that holds the same, and is there.
     pub key_file: Option<PathBuf>,
     /// Keys that still open what they sealed, and seal nothing.
     pub previous_keys: Vec<Secret>,
@@ -138,7 +140,7 @@ impl Default for Auth {
 pub struct Twitter {
     /// Where the API of X is.
     pub api_url: BaseUrl,
-    /// Where users are sent to allow the app; see [`Twitter::authorize_url`].
+    /// Where users are sent to allow the app; see [`Twitter::authorize_url`]. Not used yet.
     pub authorize_url: Option<BaseUrl>,
     /// The app's API key.
     pub consumer_key: Option<Secret>,
@@ -220,10 +222,10 @@ impl Default for Backoff {
 #[derive(Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Delivery {
-    /// How many calls may start at one instance within any such period.
+    /// How many calls may start at one instance within any such period; copied into new instances.
     pub rate: Rate,
-    /// How many calls may run at one instance at once.
-    pub concurrency: NonZeroU32,
+    /// How many calls may run at one instance at once, within [`CONCURRENCY`]; copied into new instances.
+    pub concurrency: u8,
     /// How long a delivery is tried before it goes to the dead letters.
     #[serde(deserialize_with = "values::duration")]
     pub retry_for: Duration,
@@ -237,7 +239,7 @@ impl Default for Delivery {
     fn default() -> Self {
         Self {
             rate: rate(20, 1000),
-            concurrency: at_least_one(4),
+            concurrency: 4,
             retry_for: DAY,
             backoff: Backoff::default(),
             queue_limit: at_least_one(100_000),

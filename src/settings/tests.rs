@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use casewire_actors::domain::secret::Secret;
+use casewire_actors::domain::instance::CONCURRENCY;
 
 use super::keys::KEYS;
 use super::*;
@@ -214,7 +214,9 @@ fn refusals_name_the_key_the_problem_and_the_remedy() {
         ("auth: {login_attempts: 10/min}", &[], "auth.login_attempts", "10 per 1m"),
         ("auth: {login_attempts: 0 per 1m}", &[], "auth.login_attempts", "10 per 1m"),
         ("delivery: {rate: 5 per 0s}", &[], "delivery.rate", "10ms to 30d"),
-        ("delivery: {concurrency: 0}", &[], "delivery.concurrency", "at least 1"),
+        ("delivery: {concurrency: 0}", &[], "delivery.concurrency", "from 1 to 64"),
+        ("delivery: {concurrency: 65}", &[], "delivery.concurrency", "from 1 to 64"),
+        ("delivery: {concurrency: 100000}", &[], "delivery.concurrency", "from 1 to 64"),
         ("delivery: {backoff: {frist: 2s}}", &[], "delivery.backoff", "{first: 2s"),
         ("delivery: {backoff: {factor: 0.5}}", &[], "delivery.backoff", "factor"),
         ("delivery: {backoff: {jitter: 2}}", &[], "delivery.backoff", "jitter"),
@@ -238,6 +240,16 @@ fn refusals_name_the_key_the_problem_and_the_remedy() {
         let message = error.to_string();
         assert!(error.key().is_some_and(|named| named.starts_with(key)), "{yaml}: {message}");
         assert!(message.contains(hint), "{yaml}: {message}");
+    }
+}
+
+#[test]
+fn the_concurrency_is_that_of_an_instance() {
+    let (least, most) = (*CONCURRENCY.start(), *CONCURRENCY.end());
+    let fits = keys::find("delivery.concurrency").unwrap().fits;
+    assert!(fits.ends_with(&format!("from {least} to {most}")), "{fits}");
+    for n_calls in [least, most] {
+        assert!(load(&format!("delivery: {{concurrency: {n_calls}}}"), &[]).is_ok(), "{n_calls}");
     }
 }
 
@@ -273,13 +285,10 @@ fn another_address_is_checked_again() {
 }
 
 #[test]
-fn keys_are_32_bytes_in_either_base64() {
-    let bytes = decode_key(&Secret::new(format!(" {KEY}\n"))).unwrap();
-    assert_eq!(bytes[31], 31);
-    let all_ones = "_".repeat(42) + "8";
-    assert_eq!(decode_key(&Secret::new(all_ones)), Ok([255; 32]));
-    for wrong in ["", "AAAA", &"A".repeat(44), &"A".repeat(4000), "not base64"] {
-        assert_eq!(decode_key(&Secret::new(wrong)), Err(KeyError), "{wrong}");
+fn keys_of_either_base64_are_taken() {
+    for key in [KEY, KEY.trim_end_matches('='), &("_".repeat(42) + "8=")] {
+        assert!(load("", &[("CASEWIRE_SECRETS__KEY", key)]).is_ok(), "{key}");
+        assert!(load("", &[("CASEWIRE_SECRETS__PREVIOUS_KEYS", key)]).is_ok(), "{key}");
     }
 }
 

@@ -96,8 +96,16 @@ fn tokens_are_listed_and_ended_by_their_owner_only() {
     let admin = hub.admin();
     let tony = hub.user(&admin, "tony@example.com");
     let other = hub.log_in("tony@example.com");
-    let tokens = hub.get("/auth/tokens/", Some(&tony.token)).json();
+    let listed = hub.get("/auth/tokens/", Some(&tony.token));
+    assert_eq!((listed.header("x-total-count"), listed.header("link")), (Some("2"), None));
+    let tokens = listed.json();
     assert_eq!(tokens.as_array().unwrap().len(), 2);
+    let page = hub.get("/auth/tokens/?limit=1&offset=1", Some(&tony.token));
+    assert_eq!(
+        (page.header("x-total-count"), page.json()[0]["id"].clone()),
+        (Some("2"), tokens[1]["id"].clone())
+    );
+    assert!(page.header("link").is_some_and(|link| link.ends_with("rel=\"prev\"")));
     let keys: Vec<_> = tokens[0].as_object().unwrap().keys().map(String::as_str).collect();
     assert!(keys.starts_with(&["id", "name", "created", "expiry", "last_used"]), "{keys:?}");
     assert!(tokens[0]["last_used"].is_string(), "it was just used: {tokens}");

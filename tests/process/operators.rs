@@ -1,5 +1,7 @@
 //! What operators do: the webhook at X, the subscriptions, the doctor, and the API's own description.
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Command, Output};
 
 use casewire_sandbox::{ServiceNowSandbox, SnOptions};
@@ -138,6 +140,28 @@ async fn wrong_settings_and_addresses_exit_with_2_before_x_is_asked() {
     list.is(0, "nothing to list");
     let wrong = [("TWITTER__CONSUMER_SECRET", "another")];
     run(&world, &["webhooks", "list"], &wrong).await.is(1, "twitter.consumer_secret");
+}
+
+#[actix_rt::test]
+async fn a_key_file_that_was_named_is_read_and_never_made() {
+    let world = World::embedded("operators-secret").await;
+    let file = world.database().with_file_name("named.key");
+    let path = file.display().to_string();
+    let named = [("SECRETS__KEY_FILE", path.as_str())];
+    for command in [&["migrate"][..], &["serve"], &["token", "list", "--user", "a@example.com"]] {
+        run(&world, command, &named).await.is(2, &format!("secrets.key_file: there is no key file {path}"));
+    }
+    run(&world, &["doctor"], &named).await.is(1, "secrets.key_file");
+    assert!(!file.exists(), "none was made");
+
+    // Keys of both alphabets are taken, with or without padding.
+    let key = "__".repeat(21) + "8";
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.write(true).create_new(true).mode(0o600);
+    options.open(&file).and_then(|mut file| file.write_all(key.as_bytes())).expect("a key file");
+    run(&world, &["migrate"], &named).await.is(0, "applied");
+    run(&world, &["migrate"], &[("SECRETS__KEY", &key)]).await.is(0, "up to date");
+    assert!(!world.database().with_extension("db.key").exists(), "nor one beside the database");
 }
 
 #[actix_rt::test]

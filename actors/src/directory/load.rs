@@ -1,7 +1,7 @@
-//! Rows of the store as typed values, with their credentials opened.
+//! Rows of the store as typed values, with their credentials opened where they open.
 
 use crate::domain::account::{Account, AccountSecrets, AccountSettings, ReplyChannel};
-use crate::domain::instance::{AuthKind, Instance, InstanceSecrets, InstanceSettings, Mode};
+use crate::domain::instance::{AuthKind, CONCURRENCY, Instance, InstanceSecrets, InstanceSettings, Mode};
 use crate::domain::sealing::{SealError, Sealer};
 use crate::net::{Reach, parse_instance_url};
 use crate::servicenow::customers::CustomerTable;
@@ -31,13 +31,14 @@ pub enum LoadError {
 pub(crate) async fn load_instance(db: &Db, sealer: &Sealer, id: &str) -> Result<Option<Instance>, LoadError> {
     let Some(row) = instances::by_id(db, id).await? else { return Ok(None) };
     let settings = instance_settings(&row)?;
-    let secrets = instance_secrets(sealer, &row)?;
+    let secrets = instance_secrets(sealer, &row);
     Ok(Some(Instance {
         id: row.id,
         user_id: row.user_id,
         settings,
         secrets,
         status: row.status,
+        status_detail: row.status_detail,
         paused_until_ms: row.paused_until,
         version: row.version,
         created_at_ms: row.created_at,
@@ -48,13 +49,14 @@ pub(crate) async fn load_instance(db: &Db, sealer: &Sealer, id: &str) -> Result<
 pub(crate) async fn load_account(db: &Db, sealer: &Sealer, id: &str) -> Result<Option<Account>, LoadError> {
     let Some(row) = accounts::by_id(db, id).await? else { return Ok(None) };
     let settings = account_settings(&row)?;
-    let secrets = account_secrets(sealer, &row)?;
+    let secrets = account_secrets(sealer, &row);
     Ok(Some(Account {
         id: row.id,
         user_id: row.user_id,
         settings,
         secrets,
         status: row.status,
+        status_detail: row.status_detail,
         paused_until_ms: row.paused_until,
         version: row.version,
     }))
@@ -63,7 +65,9 @@ pub(crate) async fn load_account(db: &Db, sealer: &Sealer, id: &str) -> Result<O
 pub(super) fn instance_settings(row: &InstanceRow) -> Result<InstanceSettings, LoadError> {
     // What is stored was checked when it was entered; every call is checked again.
     let url = parse_instance_url(&row.instance_url, Reach::PrivateAllowed);
-    let concurrency = u8::try_from(row.concurrency).ok().filter(|n| (1..=64).contains(n));
+    // Earlier versions stored more than is allowed now.
+    let concurrency = row.concurrency.min(*CONCURRENCY.end());
+    let concurrency = u8::try_from(concurrency).ok().filter(|_| CONCURRENCY.contains(&concurrency));
     let case_defaults = serde_json::from_str(&row.case_defaults);
     Ok(InstanceSettings {
         instance_url: url.map_err(|_| LoadError::Unreadable("instance_url"))?,
@@ -80,9 +84,9 @@ pub(super) fn instance_settings(row: &InstanceRow) -> Result<InstanceSettings, L
     })
 }
 
-pub(super) fn instance_secrets(sealer: &Sealer, row: &InstanceRow) -> Result<InstanceSecrets, LoadError> {
+pub(super) fn instance_secrets(sealer: &Sealer, row: &InstanceRow) -> Result<InstanceSecrets, SealError> {
     let plain = sealer.open(INSTANCES, &row.id, &row.sealed_secrets)?;
-    serde_json::from_slice(&plain).map_err(|_| LoadError::Unreadable("credentials"))
+    serde_json::from_slice(&plain).map_err(|_| SealError::Damaged)
 }
 
 pub(super) fn account_settings(row: &AccountRow) -> Result<AccountSettings, LoadError> {
@@ -97,7 +101,7 @@ pub(super) fn account_settings(row: &AccountRow) -> Result<AccountSettings, Load
     })
 }
 
-pub(super) fn account_secrets(sealer: &Sealer, row: &AccountRow) -> Result<AccountSecrets, LoadError> {
+pub(super) fn account_secrets(sealer: &Sealer, row: &AccountRow) -> Result<AccountSecrets, SealError> {
     let plain = sealer.open(ACCOUNTS, &row.id, &row.sealed_secrets)?;
-    serde_json::from_slice(&plain).map_err(|_| LoadError::Unreadable("tokens"))
+    serde_json::from_slice(&plain).map_err(|_| SealError::Damaged)
 }

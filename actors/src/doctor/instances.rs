@@ -1,6 +1,7 @@
 //! The `ServiceNow` instances: whether each can be reached, and how it fared.
 
 use super::{Finding, Ward, each};
+use crate::hub::obstacles::is_obstacle;
 use crate::net::{self, InstanceUrl};
 use crate::store::instances as store;
 
@@ -58,6 +59,7 @@ fn status(name: &str, status: &str, detail: &str) -> Finding {
     match status {
         "ok" => Finding::green(AREA, format!("{name}: reachable, last call went well")),
         "unchecked" => Finding::green(AREA, format!("{name}: reachable, nothing delivered yet")),
+        "needs_auth" if is_obstacle(detail) => Finding::red(AREA, format!("{name}: {detail}")),
         "needs_auth" => {
             let text = format!("{name}: its credentials are refused; enter them again{because}");
             Finding::red(AREA, text)

@@ -123,11 +123,15 @@ async fn account(ward: &Ward, id: String) -> Vec<Finding> {
         Ok(None) => return Vec::new(),
         Err(error) => return vec![unreadable(area, &error)],
     };
+    let secrets = match account.secrets {
+        Ok(secrets) => secrets,
+        Err(error) => return vec![unreadable(area, &error.into())],
+    };
     let user_id = account.settings.twitter_user_id;
     let credentials = AccountCredentials {
         user_id: user_id.clone(),
-        token: account.secrets.access_token,
-        token_secret: account.secrets.access_token_secret,
+        token: secrets.access_token,
+        token_secret: secrets.access_token_secret,
     };
     let nonce = ward.sources.nonce();
     let stamp = Stamp { now_ms: ward.now_ms(), nonce: &nonce };

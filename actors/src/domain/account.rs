@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::fields::{FieldErrors, Fields, Writing};
+use super::sealing::SealError;
 use super::secret::Secret;
 use crate::classify::{CasePolicy, is_id};
 
@@ -86,10 +87,12 @@ pub struct Account {
     pub user_id: String,
     /// Its settings.
     pub settings: AccountSettings,
-    /// Its tokens.
-    pub secrets: AccountSecrets,
+    /// Its tokens, or why they do not open.
+    pub secrets: Result<AccountSecrets, SealError>,
     /// How it was when that was last told.
     pub status: String,
+    /// Why, and what to do.
+    pub status_detail: String,
     /// No call before this time, in epoch milliseconds.
     pub paused_until_ms: Option<i64>,
     /// Grows with every change of the settings.

@@ -1,9 +1,12 @@
 //! A ServiceNow instance: how it is reached, how the hub shows who it is, and how cases are made there.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
+use super::sealing::SealError;
 use super::secret::Secret;
 use crate::domain::duration::format_duration_ms;
 use crate::domain::rate::Rate;
@@ -14,15 +17,18 @@ mod form;
 
 pub use form::InstanceForm;
 
+/// How many calls may run at an instance at once: what can be set.
+pub const CONCURRENCY: RangeInclusive<i64> = 1..=64;
+
 /// How the hub logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthKind {
     /// A user name and its password with every call.
     Basic,
-    /// OAuth, as the application user of a client.
+    /// OAuth, as the application user of a client. Stored, not spoken yet.
     OauthClientCredentials,
-    /// OAuth, as a user who gives the password to a client.
+    /// OAuth, as a user who gives the password to a client. Stored, not spoken yet.
     OauthPassword,
     /// An inbound REST API key.
     ApiKey,
@@ -51,12 +57,12 @@ impl AuthKind {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// The application where it is installed, else the Case API.
+    /// The application where it is installed, else the Case API: as yet always that.
     #[default]
     Auto,
     /// The Case API that every instance with customer service has.
     CaseApi,
-    /// The hub's own application (its update set).
+    /// The hub's own application (its update set). Stored, not spoken yet.
     App,
 }
 
@@ -83,7 +89,7 @@ pub struct InstanceDefaults {
     pub reach: Reach,
     /// `delivery.rate`.
     pub rate: Rate,
-    /// `delivery.concurrency`, 1 to 64.
+    /// `delivery.concurrency`, within [`CONCURRENCY`].
     pub concurrency: u8,
 }
 
@@ -124,7 +130,7 @@ pub struct InstanceSettings {
     pub client_id: String,
     /// How many calls may start within a time.
     pub rate: Rate,
-    /// How many calls may run at once, 1 to 64.
+    /// How many calls may run at once, within [`CONCURRENCY`].
     pub concurrency: u8,
     /// Which interface makes the cases.
     pub mode: Mode,
@@ -163,10 +169,12 @@ pub struct Instance {
     pub user_id: String,
     /// Its settings.
     pub settings: InstanceSettings,
-    /// Its credentials.
-    pub secrets: InstanceSecrets,
+    /// Its credentials, or why they do not open.
+    pub secrets: Result<InstanceSecrets, SealError>,
     /// How it was when that was last told.
     pub status: String,
+    /// Why, and what to do.
+    pub status_detail: String,
     /// No call before this time, in epoch milliseconds.
     pub paused_until_ms: Option<i64>,
     /// Grows with every change of the settings.

@@ -7,10 +7,12 @@
 
 mod key_file;
 
-pub use key_file::{KeyFileError, load_or_create_key_file};
+pub use key_file::{KeyFileError, load_key_file, load_or_create_key_file};
 
 use base64::Engine;
+use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
@@ -26,6 +28,9 @@ const KEY_ID_BYTES: usize = 4;
 const NONCE_BYTES: usize = 24;
 const HEADER_BYTES: usize = 1 + KEY_ID_BYTES + NONCE_BYTES;
 
+const ANY_PADDING: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+
 /// A sealing key. Has no `Debug`, `Display` or `Serialize`, and is wiped when dropped.
 #[derive(Clone)]
 pub struct SealingKey(Zeroizing<[u8; KEY_BYTES]>);
@@ -36,9 +41,14 @@ pub struct SealingKey(Zeroizing<[u8; KEY_BYTES]>);
 pub struct NotAKey;
 
 impl SealingKey {
-    /// Reads a key from base64; white space around it is ignored.
+    /// Reads a key from base64 in either alphabet, with or without padding; white space around it, as a
+    /// file has it, is ignored.
     pub fn from_base64(text: &str) -> Result<Self, NotAKey> {
-        let decoded = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| NotAKey)?);
+        let text = text.trim();
+        let is_url_safe = text.contains(['-', '_']);
+        let alphabet = if is_url_safe { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
+        let decoded = GeneralPurpose::new(alphabet, ANY_PADDING).decode(text);
+        let decoded = Zeroizing::new(decoded.map_err(|_| NotAKey)?);
         let bytes: [u8; KEY_BYTES] = decoded.as_slice().try_into().map_err(|_| NotAKey)?;
         Ok(Self(Zeroizing::new(bytes)))
     }
@@ -209,7 +219,13 @@ mod tests {
         let key = SealingKey::generate(&sources());
         let text = format!("  {}\n", &*key.to_base64());
         assert!(SealingKey::from_base64(&text).is_ok_and(|read| *read.0 == *key.0));
-        for text in ["", "abc", "AAAA", "not base64 at all, but long enough to be!!!!"] {
+        let is_all_ones = |text: &str| SealingKey::from_base64(text).is_ok_and(|read| *read.0 == [255; 32]);
+        for text in ["/".repeat(42) + "8=", "/".repeat(42) + "8", "_".repeat(42) + "8=", "_".repeat(42) + "8"]
+        {
+            assert!(is_all_ones(&text), "{text}");
+        }
+        let (long, mixed) = ("A".repeat(44), "_/".repeat(21) + "8=");
+        for text in ["", "abc", "AAAA", "not base64 at all, but long enough to be!!!!", &long, &mixed] {
             assert!(SealingKey::from_base64(text).is_err(), "{text}");
         }
     }

@@ -7,6 +7,7 @@ use actix::Arbiter;
 use url::Url;
 
 use super::StartError;
+use super::obstacles::{correction, credentials_of, tokens_of};
 use crate::delivery::account_delivery::{AccountSettings, OpenAccount};
 use crate::delivery::backoff::Backoff;
 use crate::delivery::fleet::{DeliverySettings, Fleet};
@@ -15,7 +16,7 @@ use crate::delivery::sweeper::Sweeper;
 use crate::directory::{
     ChangeKind, Desk, Directory, LoadError, OnChanged, Target, load_account, load_instance, start_directory,
 };
-use crate::domain::instance::{AuthKind, Instance, InstanceDefaults};
+use crate::domain::instance::InstanceDefaults;
 use crate::domain::rate::Rate;
 use crate::domain::sealing::Sealer;
 use crate::domain::secret::Secret;
@@ -30,10 +31,11 @@ use crate::routes::Routes;
 use crate::servicenow::Credentials;
 use crate::servicenow::client::{NowMs, ServiceNow};
 use crate::shared::Shared;
-use crate::store::StoreError;
 use crate::store::deliveries::Direction;
+use crate::store::{StoreError, accounts, instances};
 use crate::webhooks::Webhooks;
 use crate::webhooks::watch::{Sight, WebhookWatch};
+use crate::writer::Apply;
 use crate::x::client::{AccountCredentials, XApp, XClient};
 use crate::x::signature;
 
@@ -69,7 +71,7 @@ pub struct TrafficSettings {
     pub bearer_token: Option<Secret>,
     /// `twitter.verify_signatures`.
     pub verifies_signatures: bool,
-    /// `delivery.rate`: for instances without one of their own.
+    /// `delivery.rate`: copied into new instances that come without one.
     pub rate: Rate,
     /// `delivery.concurrency`: the same.
     pub concurrency: u8,
@@ -263,7 +265,8 @@ fn tell_fleet(fleet: Fleet) -> OnChanged {
     })
 }
 
-/// A load that failed for good is told as an instance without usable credentials, not as an outage.
+/// Settings that this program does not write, such as those of a newer one, are as far away as a store that is
+/// down: what waits goes on when they can be read.
 fn unreadable(error: LoadError) -> StoreError {
     match error {
         LoadError::Store(error) => error,
@@ -275,15 +278,37 @@ fn open_instance(shared: &Shared, settings: &TrafficSettings) -> Result<OpenInst
     let http = net::client(settings.reach, settings.connect_timeout, settings.servicenow_timeout)?;
     let sources = shared.sources.clone();
     let now_ms: NowMs = Arc::new(move || sources.now_ms());
-    let (db, sealer) = (shared.db.clone(), settings.sealer.clone());
+    let (shared, sealer) = (shared.clone(), settings.sealer.clone());
     let (timeout, reach) = (settings.servicenow_timeout, settings.reach);
     Ok(Arc::new(move |id| {
-        let (db, sealer, http, now_ms) = (db.clone(), sealer.clone(), http.clone(), Arc::clone(&now_ms));
+        let (shared, sealer, http, now_ms) =
+            (shared.clone(), sealer.clone(), http.clone(), Arc::clone(&now_ms));
         Box::pin(async move {
-            let Some(instance) = load_instance(&db, &sealer, &id).await.map_err(unreadable)? else {
+            let Some(mut instance) = load_instance(&shared.db, &sealer, &id).await.map_err(unreadable)?
+            else {
                 return Ok(None);
             };
             let credentials = credentials_of(&instance);
+            let obstacle = credentials.as_ref().err().copied();
+            if let Some((status, detail)) = correction(obstacle, &instance.status, &instance.status_detail) {
+                tracing::warn!(
+                    instance = id,
+                    status,
+                    detail,
+                    "whether the credentials of an instance can be used has changed"
+                );
+                let told = instances::SetStatus {
+                    id,
+                    status,
+                    detail: detail.to_owned(),
+                    paused_until: instance.paused_until_ms,
+                    success_at: None,
+                };
+                // The next time it is told again.
+                let _unsaved = shared.writer.ask(Apply(told)).await;
+                status.clone_into(&mut instance.status);
+            }
+            let credentials = credentials.unwrap_or_else(Credentials::Withheld);
             let base = instance.settings.instance_url.clone();
             let client = ServiceNow::new(http, base, credentials, timeout, reach, now_ms);
             Ok(Some(InstanceSettings {
@@ -302,32 +327,44 @@ fn open_instance(shared: &Shared, settings: &TrafficSettings) -> Result<OpenInst
     }))
 }
 
-fn credentials_of(instance: &Instance) -> Credentials {
-    match instance.settings.auth {
-        AuthKind::ApiKey => Credentials::ApiKey { key: instance.secrets.api_key.clone() },
-        // The OAuth grants fetch their token by themselves.
-        AuthKind::Basic | AuthKind::OauthClientCredentials | AuthKind::OauthPassword => Credentials::Basic {
-            user: instance.settings.admin_user.clone(),
-            password: instance.secrets.admin_password.clone(),
-        },
-    }
-}
-
 fn open_account(shared: &Shared, settings: &TrafficSettings) -> Result<OpenAccount, StartError> {
     // X is where the operator says, be it a sandbox on this machine.
     let http = net::client(Reach::PrivateAllowed, settings.connect_timeout, settings.x_timeout)?;
     let client = XClient::new(http, x_app(settings));
-    let (db, sealer) = (shared.db.clone(), settings.sealer.clone());
+    let (shared, sealer) = (shared.clone(), settings.sealer.clone());
     Ok(Arc::new(move |id| {
-        let (db, sealer, client) = (db.clone(), sealer.clone(), client.clone());
+        let (shared, sealer, client) = (shared.clone(), sealer.clone(), client.clone());
         Box::pin(async move {
-            let account = load_account(&db, &sealer, &id).await.map_err(unreadable)?;
-            Ok(account.map(|account| AccountSettings {
+            let Some(mut account) = load_account(&shared.db, &sealer, &id).await.map_err(unreadable)? else {
+                return Ok(None);
+            };
+            let tokens = tokens_of(&account);
+            let obstacle = tokens.as_ref().err().copied();
+            if let Some((status, detail)) = correction(obstacle, &account.status, &account.status_detail) {
+                tracing::warn!(
+                    account = id,
+                    status,
+                    detail,
+                    "whether the tokens of an account can be used has changed"
+                );
+                let told = accounts::SetStatus {
+                    id,
+                    status,
+                    detail: detail.to_owned(),
+                    paused_until: account.paused_until_ms,
+                };
+                // The next time it is told again.
+                let _unsaved = shared.writer.ask(Apply(told)).await;
+                status.clone_into(&mut account.status);
+            }
+            // Without tokens the status lets nothing begin.
+            let tokens = tokens.unwrap_or_default();
+            Ok(Some(AccountSettings {
                 client,
                 credentials: AccountCredentials {
                     user_id: account.settings.twitter_user_id,
-                    token: account.secrets.access_token,
-                    token_secret: account.secrets.access_token_secret,
+                    token: tokens.access_token,
+                    token_secret: tokens.access_token_secret,
                 },
                 status: account.status,
                 version: account.version,

@@ -11,6 +11,9 @@ use prometheus_client::registry::Registry;
 
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
+/// The route of requests for paths that nobody serves.
+pub const UNKNOWN: &str = "unknown";
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     route: &'static str,
@@ -40,6 +43,10 @@ impl HttpMetrics {
             "Time until the head of the answer",
             seconds.clone(),
         );
+        // A family without a series is not written. These are there before the first request: they count those for
+        // paths that nobody serves.
+        drop(requests.get_or_create(&RequestLabels { route: UNKNOWN, method: "GET", status: 404 }));
+        drop(seconds.get_or_create(&RouteLabels { route: UNKNOWN }));
         Self { requests, seconds }
     }
 

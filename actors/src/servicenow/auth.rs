@@ -9,6 +9,8 @@ use crate::domain::secret::Secret;
 /// The header of an inbound REST API key (plugin `com.glide.tokenbased_auth`).
 const API_KEY: HeaderName = HeaderName::from_static("x-sn-apikey");
 
+const UNSENDABLE: &str = "the api key or token holds characters that cannot be sent: enter it again";
+
 /// What a call shows to the instance. No cookie is ever sent: calls that share a session run one at
 /// a time over there, and those that wait too long are thrown away with a 202 (KB0564204).
 #[derive(Clone)]
@@ -31,6 +33,8 @@ pub enum Credentials {
         /// The access token.
         token: Secret,
     },
+    /// None: every call is refused before it is sent, for this reason.
+    Withheld(&'static str),
 }
 
 impl Credentials {
@@ -38,21 +42,22 @@ impl Credentials {
     pub(super) fn apply(&self, request: RequestBuilder) -> Result<RequestBuilder, Failure> {
         let (name, text) = match self {
             Self::Basic { user, password } => return Ok(request.basic_auth(user, Some(password.expose()))),
+            Self::Withheld(reason) => return Err(unusable(reason)),
             Self::ApiKey { key } => (API_KEY, Secret::new(key.expose())),
             Self::Bearer { token } => (AUTHORIZATION, Secret::new(format!("Bearer {}", token.expose()))),
         };
-        let mut value = HeaderValue::from_str(text.expose()).map_err(|_| unusable())?;
+        let mut value = HeaderValue::from_str(text.expose()).map_err(|_| unusable(UNSENDABLE))?;
         value.set_sensitive(true);
         Ok(request.header(name, value))
     }
 }
 
-fn unusable() -> Failure {
+fn unusable(detail: &str) -> Failure {
     Failure {
         class: ErrorClass::Auth,
         effect: Effect::None,
         http_status: None,
-        detail: "the api key or token holds characters that cannot be sent: enter it again".to_owned(),
+        detail: detail.to_owned(),
         retry_at_ms: None,
     }
 }

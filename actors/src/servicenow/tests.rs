@@ -95,10 +95,15 @@ async fn keys_and_tokens_in_their_headers() {
         assert!(server.requests()[0].to_lowercase().contains(header));
     }
     let server = server_with(&json!([])).await;
-    let odd = Credentials::ApiKey { key: Secret::new("a\nsecret") };
-    let failure = client_with(&server.url, odd, TIMEOUT).find_case(&key()).await.unwrap_err();
-    assert_eq!(kinds(&failure), (ErrorClass::Auth, Effect::None));
-    assert!(!failure.detail.contains("secret") && server.requests().is_empty());
+    for (none, words) in [
+        (Credentials::ApiKey { key: Secret::new("a\nsecret") }, "cannot be sent"),
+        (Credentials::Withheld("there are none"), "there are none"),
+    ] {
+        let failure = client_with(&server.url, none, TIMEOUT).find_case(&key()).await.unwrap_err();
+        assert_eq!(kinds(&failure), (ErrorClass::Auth, Effect::None));
+        assert!(failure.detail.contains(words) && !failure.detail.contains("secret"), "{failure}");
+        assert!(server.requests().is_empty());
+    }
 }
 
 #[tokio::test]

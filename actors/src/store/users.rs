@@ -88,6 +88,9 @@ pub(crate) async fn page(
         // No name holds it, and a server cannot even be asked.
         return Ok((Vec::new(), 0));
     }
+    if !search.is_ascii() {
+        return page_by_letters(db, search, limit, offset).await;
+    }
     let pattern = like_pattern(search);
     let n_all: i64 =
         on_db!(db, |pool, sql| sqlx::query_scalar(sql(COUNT)).bind(&pattern).fetch_one(pool).await)?;
@@ -100,10 +103,41 @@ pub(crate) async fn page(
     Ok((rows, n_all))
 }
 
-/// Matches what contains the text, taken literally.
+/// The same for a text with letters of which a database may not know the capitals (SQLite knows those of ASCII
+/// only): it finds who has the rest of the text, and the letters are compared here.
+async fn page_by_letters(
+    db: &Db,
+    search: &str,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<UserRow>, i64), StoreError> {
+    let rest: Vec<String> = search.split(|c: char| !c.is_ascii()).map(literal).collect();
+    let pattern = format!("%{}%", rest.join("%"));
+    let candidates: Vec<UserRow> = on_db!(db, |pool, sql| sqlx::query_as(sql(PAGE))
+        .bind(&pattern)
+        .bind(i64::MAX)
+        .bind(0_i64)
+        .fetch_all(pool)
+        .await)?;
+    let sought = search.to_lowercase();
+    let has_it = |name: &String| name.to_lowercase().contains(&sought);
+    let is_found = |row: &UserRow| {
+        [&row.username, &row.first_name, &row.last_name, &row.company_name].into_iter().any(has_it)
+    };
+    let found: Vec<UserRow> = candidates.into_iter().filter(is_found).collect();
+    let n_all = i64::try_from(found.len()).unwrap_or(i64::MAX);
+    let [n_skipped, n_shown] = [offset, limit].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    Ok((found.into_iter().skip(n_skipped).take(n_shown).collect(), n_all))
+}
+
+/// Matches what contains the text.
 fn like_pattern(search: &str) -> String {
-    let literal = search.to_lowercase().replace('!', "!!").replace('%', "!%").replace('_', "!_");
-    format!("%{literal}%")
+    format!("%{}%", literal(search))
+}
+
+/// The part of a pattern that matches the text and nothing else.
+fn literal(search: &str) -> String {
+    search.to_lowercase().replace('!', "!!").replace('%', "!%").replace('_', "!_")
 }
 
 /// Stores a new user. A name that is taken is [`StoreError::Duplicate`].

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Webhooks, WebhooksError};
-use crate::directory::load_account;
+use crate::directory::{LoadError, load_account};
 use crate::store::accounts::{self, AccountRow, SetSubscribed};
 use crate::writer::{Apply, WriteError};
 use crate::x::webhooks::Webhook;
@@ -141,10 +141,11 @@ impl Webhooks {
         let client = self.as_accounts()?;
         let account = load_account(&self.shared.db, &self.sealer, &row.id).await?;
         let account = account.ok_or_else(|| WebhooksError::UnknownAccount(row.twitter_user_id.clone()))?;
+        let secrets = account.secrets.map_err(LoadError::from)?;
         let credentials = AccountCredentials {
             user_id: account.settings.twitter_user_id,
-            token: account.secrets.access_token,
-            token_secret: account.secrets.access_token_secret,
+            token: secrets.access_token,
+            token_secret: secrets.access_token_secret,
         };
         let nonce = self.shared.sources.nonce();
         let stamp = Stamp { now_ms: self.now_ms(), nonce: &nonce };

@@ -12,6 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{instance_id, operator};
+use crate::cli::dispatch::Misuse;
 use crate::cli::output::{OutputFormat, print_rows};
 use crate::cli::{DeliveryStatus, Listing, Replay as Asked};
 
@@ -22,11 +23,16 @@ const MAX_LISTED: i64 = 200;
 /// What a table has room for.
 const COLUMNS: [&str; 8] = ["id", "created_at", "state", "matched", "done", "replayed", "skipped", "rate"];
 
+/// Refuses a filter of what cannot be replayed.
+pub(super) fn check(asked: &Asked) -> Result<()> {
+    if asked.ids.is_empty() && asked.status != Some(DeliveryStatus::Dead) {
+        bail!(Misuse("only dead letters can be replayed: use --status dead".to_owned()));
+    }
+    Ok(())
+}
+
 /// Replays all dead letters of a filter; many of them little by little.
 pub(super) async fn start(office: &Office, asked: &Asked) -> Result<()> {
-    if asked.status != Some(DeliveryStatus::Dead) {
-        bail!("only dead letters can be replayed: use --status dead");
-    }
     let instance_id = match &asked.instance {
         Some(name) => Some(instance_id(office, name).await?),
         None => None,

@@ -14,14 +14,17 @@ pub(super) struct Instance {
     #[schema(format = "uuid")]
     id: String,
     instance_url: String,
-    /// `basic`, `oauth_client_credentials`, `oauth_password` or `api_key`.
+    /// `basic`, `oauth_client_credentials`, `oauth_password` or `api_key`. OAuth is not spoken yet: its settings
+    /// are kept, nothing is sent, and what waits for the instance goes on once this is `basic` or `api_key`.
     auth: String,
     admin_user: String,
     client_id: String,
     /// Such as `20 per 1s`.
     rate: String,
+    #[schema(minimum = 1, maximum = 64)]
     concurrency: u8,
-    /// `auto`, `case_api` or `app`.
+    /// `auto`, `case_api` or `app`. Cases are made by the Case API with `auto` too; with `app`, which is not spoken
+    /// yet, nothing is sent.
     mode: String,
     /// `csm_consumer`, `customer_contact` or `sys_user`.
     customer_table: String,
@@ -46,6 +49,8 @@ pub(super) struct InstanceForm {
     /// `https://`, a public name, no path.
     #[schema(format = "uri")]
     instance_url: Option<String>,
+    /// `basic`, `oauth_client_credentials`, `oauth_password` or `api_key`. OAuth is stored and has no effect yet:
+    /// nothing is sent to such an instance.
     auth: Option<String>,
     admin_user: Option<String>,
     #[schema(format = Password, write_only)]
@@ -56,7 +61,9 @@ pub(super) struct InstanceForm {
     #[schema(format = Password, write_only)]
     api_key: Option<String>,
     rate: Option<String>,
+    #[schema(minimum = 1, maximum = 64)]
     concurrency: Option<u8>,
+    /// `auto`, `case_api` or `app`, which is stored and has no effect yet: nothing is sent to such an instance.
     mode: Option<String>,
     customer_table: Option<String>,
     #[schema(value_type = Option<Object>)]

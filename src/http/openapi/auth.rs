@@ -164,20 +164,15 @@ fn sessions() -> Vec<Description> {
         route(Verb::Post, "/auth/logout-all/", "logOutAll", "sessions", "End all tokens but the API key")
             .gives_nothing("They are ended"),
         route(Verb::Get, "/auth/tokens/", "listTokens", "sessions", "List the caller's live tokens")
-            .gives_tokens(),
+            .window()
+            .lists::<TokenInfo>("The tokens, never the tokens themselves")
+            .checks_fields(),
         route(Verb::Delete, "/auth/tokens/{id}/", "endToken", "sessions", "End one of the caller's tokens")
             .gives_nothing("It is ended"),
         route(Verb::Post, "/api/api-key/", "replaceApiKey", "sessions", "Make an API key")
             .about("A bare JSON string: a token that never expires and replaces the user's earlier key.")
             .gives::<ApiKey>(201, "The key; it is shown this once"),
     ]
-}
-
-impl Description {
-    /// A list without pages.
-    fn gives_tokens(self) -> Self {
-        self.lists::<TokenInfo>("The tokens, never the tokens themselves")
-    }
 }
 
 fn users() -> Vec<Description> {

@@ -120,7 +120,7 @@ fn send() -> Description {
             "Stored durably first. The answer waits `events.wait` for X, or `Prefer: wait=N` seconds, at most \
              30; `Prefer: respond-async` waits for nothing.",
         )
-        .header("Idempotency-Key", "The same as `event_id`, which wins")
+        .header("Idempotency-Key", "The same as `event_id`, which wins; in UTF-8")
         .header("Prefer", "`wait=N`, or `respond-async`")
         .takes::<AgentAnswer>(json!({
             "message": "Your parcel is on its way.", "case": "a9e30c7dc61122760116894de7bcc7bd",

@@ -49,7 +49,7 @@ pub(super) fn routes() -> Vec<Description> {
             .gives::<Ready>(200, "It can")
             .example(json!({ "status": "ok", "checks": checks }))
             .gives::<Ready>(503, "It cannot"),
-        route(Verb::Get, "/metrics", "metrics", "operators", "Metrics in the Prometheus text format")
+        route(Verb::Get, "/metrics", "metrics", "operators", "Metrics as OpenMetrics text, for Prometheus")
             .gives_text(200, "application/openmetrics-text", "The metrics"),
         route(Verb::Get, "/api/schema/", "schema", "documents", "This document")
             .gives::<Document>(200, "An OpenAPI 3.1 document"),

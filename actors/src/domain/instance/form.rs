@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{AuthKind, InstanceDefaults, InstanceSecrets, InstanceSettings, Mode};
+use super::{AuthKind, CONCURRENCY, InstanceDefaults, InstanceSecrets, InstanceSettings, Mode};
 use crate::domain::duration::parse_duration_ms;
 use crate::domain::fields::{FieldErrors, Fields, Writing, sentence};
 use crate::domain::rate::Rate;
@@ -47,7 +47,7 @@ impl InstanceForm {
         let instance_url = fields.filled("instance_url", MAX_NAME_CHARS);
         fields.require("auth");
         let auth = fields.choice("auth", AuthKind::parse);
-        let concurrency = fields.integer("concurrency", 1..=64);
+        let concurrency = fields.integer("concurrency", CONCURRENCY);
         let case_defaults = fields.object("case_defaults");
         if let Some(message) = case_defaults.as_ref().and_then(|defaults| check_defaults(defaults).err()) {
             fields.refuse("case_defaults", message);

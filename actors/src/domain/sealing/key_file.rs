@@ -1,4 +1,4 @@
-//! The key file beside an embedded database.
+//! The file that holds the sealing key: one that was made elsewhere, or the one beside an embedded database.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -36,6 +36,16 @@ pub enum KeyFileError {
         #[source]
         source: NotAKey,
     },
+    /// It was named and is not there. A new key in its place would open nothing that is stored, and each
+    /// replica would have another.
+    #[error(
+        "there is no key file {}: mend the path, or put the file with the key there; for a new hub make one with `(umask 077; openssl rand -base64 32 > FILE)` and give every replica the same",
+        path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// It could not be read or made.
     #[error("the key file {} cannot be used: {source}", path.display())]
     Io {
@@ -45,6 +55,17 @@ pub enum KeyFileError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Reads the key file that was named, and makes none.
+pub fn load_key_file(path: &Path) -> Result<SealingKey, KeyFileError> {
+    match File::open(path) {
+        Ok(file) => load(path, file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(KeyFileError::Missing { path: path.to_owned() })
+        }
+        Err(source) => Err(KeyFileError::Io { path: path.to_owned(), source }),
+    }
 }
 
 /// Reads the key file; makes one with a new key where there is none. Two processes that start at the
@@ -118,6 +139,18 @@ mod tests {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+    }
+
+    #[test]
+    fn one_that_was_named_is_read_and_never_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("casewire.key");
+        let refused = load_key_file(&path).err().unwrap();
+        assert!(matches!(refused, KeyFileError::Missing { .. }), "{refused}");
+        assert!(refused.to_string().contains("openssl rand -base64 32"), "{refused}");
+        assert!(!path.exists());
+        let made = load_or_create_key_file(&path, &sources(1)).unwrap();
+        assert!(*load_key_file(&path).unwrap().0 == *made.0);
     }
 
     #[test]

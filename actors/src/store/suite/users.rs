@@ -82,6 +82,36 @@ async fn a_search_is_taken_literally() {
 }
 
 #[tokio::test]
+async fn a_search_knows_the_capitals_of_every_letter() {
+    on_every_database(|db| async move {
+        for (id, first_name, last_name) in
+            [("u1", "ÉMILE", "Ångström"), ("u2", "Emile", "Ölmez_50%"), ("u3", "Zoë", "ÖLMEZX50%")]
+        {
+            let mut insert = user(id, &format!("{id}@example.com"), false);
+            first_name.clone_into(&mut insert.user.first_name);
+            last_name.clone_into(&mut insert.user.last_name);
+            apply!(&db, insert).expect("a user");
+        }
+        for (search, expected) in [
+            ("émile", vec!["u1"]),
+            ("ÉMILE", vec!["u1"]),
+            ("emile", vec!["u2"]),
+            ("ångSTRÖM", vec!["u1"]),
+            ("ö", vec!["u1", "u2", "u3"]),
+            ("ÖLMEZ_50%", vec!["u2"]),
+            ("ß", vec![]),
+        ] {
+            let (rows, n_all) = page(&db, search, 10, 0).await.unwrap();
+            let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+            assert_eq!((&ids, n_all), (&expected, i64::try_from(expected.len()).unwrap()), "{search}");
+        }
+        let (rows, n_all) = page(&db, "Ö", 1, 1).await.unwrap();
+        assert_eq!((rows[0].id.as_str(), rows.len(), n_all), ("u2", 1, 3));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_last_admin_stays() {
     on_every_database(|db| async move {
         apply!(&db, user("u1", "a@example.com", true)).expect("a user");
