@@ -15,11 +15,12 @@ const N_REPLICAS: usize = 3;
 const N_INSTANCES: usize = 24;
 /// From the loss of a replica until everything arrives that its instances get.
 const REPLACED_WITHIN: Duration = Duration::from_secs(15);
-/// The same from SIGTERM on, with nothing under way.
-const HANDED_OVER_WITHIN: Duration = Duration::from_secs(3);
-/// The same where instances hang: one that shares its shard with one of them waits for it up to 5 s, and none as
-/// long as the hanging calls last.
-const HANDED_OVER_BESIDE_HANGING: Duration = Duration::from_secs(8);
+/// The same from SIGTERM on: at once with nothing under way, and up to 5 s later for one that shares its shard with
+/// an instance that hangs. The limit leaves room for a busy machine; what matters is that nobody waits until a lease
+/// of 10 s runs out.
+const HANDED_OVER_WITHIN: Duration = Duration::from_secs(10);
+/// How long calls hang: longer than anybody may wait for them.
+const HANGING: Duration = Duration::from_secs(15);
 /// From a start until the new replica delivers for some.
 const SHARED_WITHIN: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(20);
@@ -72,7 +73,7 @@ async fn an_instance_that_hangs_does_not_hold_up_the_others_handover() {
     // Every replica has calls under way to some that hang.
     let (hanging, healthy): (Vec<usize>, Vec<usize>) = (0..N_INSTANCES).partition(|company| company % 2 == 0);
     for &company in &hanging {
-        cluster.instances[company].set_latency(Duration::from_secs(10));
+        cluster.instances[company].set_latency(HANGING);
     }
     post_round(&cluster, 1, &hanging, n_rounds).await;
     wait_until(SHARED_WITHIN, || hanging.iter().all(|at| cluster.instances[*at].n_in_flight() > 0)).await;
@@ -84,7 +85,7 @@ async fn an_instance_that_hangs_does_not_hold_up_the_others_handover() {
     let took = begun.elapsed();
     println!("SIGTERM while instances hang: what came for others had arrived {took:.1?} later");
     cluster.replicas[0].has_ended().await;
-    assert!(took < HANDED_OVER_BESIDE_HANGING, "{took:?}{}", cluster.log_ends());
+    assert!(took < HANDED_OVER_WITHIN, "{took:?}{}", cluster.log_ends());
     cluster.replicas[0].start().await;
     // What was left under way is looked up once its time-out has passed.
     for &company in &hanging {
