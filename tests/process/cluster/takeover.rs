@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::chronicle::Verdict;
 use super::customers::Customer;
-use super::wire::{Caller, post_signed};
+use super::wire::{Caller, post_signed, wait_until};
 use super::world::{Cluster, Wanted};
 use crate::postgres::server_or_skip;
 
@@ -23,7 +23,6 @@ const HANDED_OVER_WITHIN: Duration = Duration::from_secs(10);
 const HANGING: Duration = Duration::from_secs(15);
 /// From a start until the new replica delivers for some.
 const SHARED_WITHIN: Duration = Duration::from_secs(15);
-const POLL: Duration = Duration::from_millis(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_is_gone_is_replaced() {
@@ -76,12 +75,14 @@ async fn an_instance_that_hangs_does_not_hold_up_the_others_handover() {
         cluster.instances[company].set_latency(HANGING);
     }
     post_round(&cluster, 1, &hanging, n_rounds).await;
-    wait_until(SHARED_WITHIN, || hanging.iter().all(|at| cluster.instances[*at].n_in_flight() > 0)).await;
+    let all_hang = || hanging.iter().all(|at| cluster.instances[*at].n_in_flight() > 0);
+    wait_until("the calls hang", SHARED_WITHIN, all_hang).await;
 
     cluster.replicas[0].ask_to_end();
     let begun = Instant::now();
     post_round(&cluster, 1, &healthy, n_rounds).await;
-    wait_until(REPLACED_WITHIN, || healthy.iter().all(|at| has_rounds(&cluster, *at, n_rounds + 1))).await;
+    let all_arrived = || healthy.iter().all(|at| has_rounds(&cluster, *at, n_rounds + 1));
+    wait_until("everything for the others arrives", REPLACED_WITHIN, all_arrived).await;
     let took = begun.elapsed();
     println!("SIGTERM while instances hang: what came for others had arrived {took:.1?} later");
     cluster.replicas[0].has_ended().await;
@@ -125,7 +126,8 @@ async fn round(cluster: &Cluster, replica: usize, n_rounds: &mut u64, limit: Dur
     let all: Vec<usize> = (0..N_INSTANCES).collect();
     post_round(cluster, replica, &all, *n_rounds).await;
     *n_rounds += 1;
-    wait_until(limit, || all.iter().all(|at| has_rounds(cluster, *at, *n_rounds))).await;
+    let all_arrived = || all.iter().all(|at| has_rounds(cluster, *at, *n_rounds));
+    wait_until("everything arrives", limit, all_arrived).await;
     begun.elapsed()
 }
 
@@ -141,12 +143,4 @@ async fn post_round(cluster: &Cluster, replica: usize, companies: &[usize], nth:
 fn has_rounds(cluster: &Cluster, company: usize, n_rounds: u64) -> bool {
     let cases = cluster.instances[company].cases();
     cases.iter().map(|case| case.comments.len() as u64).sum::<u64>() >= n_rounds
-}
-
-async fn wait_until(limit: Duration, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < limit, "not within {limit:?}");
-        tokio::time::sleep(POLL).await;
-    }
 }
