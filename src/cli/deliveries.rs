@@ -7,9 +7,7 @@ mod replays;
 use std::io::{self, Write as _};
 
 use anyhow::{Result, bail};
-use casewire_actors::domain::record::{
-    DeliveryStatus as Status, MAX_LIMIT, Record, RecordFilter, RecordPage,
-};
+use casewire_actors::domain::record::{DeliveryStatus, MAX_LIMIT, Record, RecordFilter, RecordPage};
 use casewire_actors::domain::requester::Requester;
 use casewire_actors::office::Office;
 use casewire_actors::records::{FindInstances, GetRecord, ListRecords, ReplayRecord};
@@ -17,7 +15,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::output::{OutputFormat, print_rows};
-use super::{Deliveries, DeliveryStatus, Listing, Replay, open_office};
+use super::{Deliveries, Listing, Replay, open_office};
 use crate::settings::Settings;
 
 /// What a table has room for.
@@ -54,7 +52,6 @@ async fn list(
         Some(name) => Some(instance_id(office, &name).await?),
         None => None,
     };
-    let status = status.and_then(|status| Status::parse(status.as_str()));
     let filter = RecordFilter { status, instance_id, ..RecordFilter::default() };
     let page = RecordPage { filter, limit: MAX_LIMIT, cursor: None };
     let listed = office.records().ask(ListRecords { user_id: None, page }).await??;

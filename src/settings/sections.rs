@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use casewire_actors::domain::password::PasswordRules;
 use casewire_actors::domain::rate::Rate;
 use casewire_actors::domain::secret::Secret;
 use ipnet::IpNet;
@@ -90,6 +91,15 @@ pub enum PasswordCheck {
     Length,
     /// It must not be one of the common ones.
     Common,
+}
+
+impl From<PasswordCheck> for PasswordRules {
+    fn from(check: PasswordCheck) -> Self {
+        match check {
+            PasswordCheck::Length => Self::Length,
+            PasswordCheck::Common => Self::Common,
+        }
+    }
 }
 
 /// `auth`: tokens, passwords and logins.

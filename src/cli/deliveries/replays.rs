@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use casewire_actors::domain::record::{BulkReplay, DeliveryStatus as Status, RecordFilter};
+use casewire_actors::domain::record::{BulkReplay, DeliveryStatus, RecordFilter};
 use casewire_actors::domain::replay::{Replay, ReplayState};
 use casewire_actors::office::Office;
 use casewire_actors::records::{BulkReplayed, CancelReplay, GetReplay, ListReplays, ReplayRecords, Replayed};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{instance_id, operator};
 use crate::cli::output::{OutputFormat, print_rows};
-use crate::cli::{DeliveryStatus, Listing, Replay as Asked};
+use crate::cli::{Listing, Replay as Asked};
 
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -32,10 +32,10 @@ pub(super) async fn start(office: &Office, asked: &Asked) -> Result<()> {
         None => None,
     };
     let filter = RecordFilter {
-        status: Some(Status::Dead),
+        status: Some(DeliveryStatus::Dead),
         instance_id,
-        since_ms: asked.since.map(|since| since.timestamp_millis()),
-        until_ms: asked.until.map(|until| until.timestamp_millis()),
+        since_ms: asked.since_ms,
+        until_ms: asked.until_ms,
         ..RecordFilter::default()
     };
     let replay = BulkReplay { filter, is_dry_run: asked.dry_run, rate: asked.rate };
