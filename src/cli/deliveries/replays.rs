@@ -12,7 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{instance_id, operator};
-use crate::cli::output::{OutputFormat, print_rows};
+use crate::cli::output::{columns, print_rows};
 use crate::cli::{Listing, Replay as Asked};
 
 /// How often progress is looked at.
@@ -98,18 +98,9 @@ async fn follow(office: &Office, mut replay: Replay) -> Result<()> {
 pub(super) async fn list(office: &Office, listing: Listing) -> Result<()> {
     let message = ListReplays { user_id: None, limit: MAX_LISTED, offset: 0 };
     let listed = office.records().ask(message).await??;
-    let rows: Vec<Value> = listed.replays.iter().map(|replay| row(replay, listing.output)).collect();
+    let row = |replay: &Replay| columns(listing.output, replay.to_json(), &COLUMNS);
+    let rows: Vec<Value> = listed.replays.iter().map(row).collect();
     Ok(print_rows(listing.output, &rows)?)
-}
-
-fn row(replay: &Replay, output: OutputFormat) -> Value {
-    match (output, replay.to_json()) {
-        (OutputFormat::Table, Value::Object(fields)) => {
-            let column = |name: &str| (name.to_owned(), fields.get(name).cloned().unwrap_or_default());
-            Value::Object(COLUMNS.into_iter().map(column).collect())
-        }
-        (_, full) => full,
-    }
 }
 
 /// Stops a replay.
