@@ -23,15 +23,15 @@ mod webhooks;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use casewire_actors::domain::record::DeliveryStatus;
 use casewire_actors::domain::replay::ReplayRate;
-use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use url::Url;
 use uuid::Uuid;
 
-use self::arguments::parse_time;
-pub use self::arguments::{DeliveryStatus, SecretArgument};
+pub use self::arguments::SecretArgument;
+use self::arguments::{delivery_status, parse_time};
 use self::dispatch::open_office;
 pub use self::dispatch::run;
 use self::output::OutputFormat;
@@ -228,7 +228,7 @@ pub enum Deliveries {
     /// List deliveries, newest first
     List {
         /// Only those in this state
-        #[arg(long, value_enum)]
+        #[arg(long, value_parser = delivery_status())]
         status: Option<DeliveryStatus>,
         /// Only those of this instance: its id or its URL
         #[arg(long)]
@@ -270,14 +270,14 @@ pub struct Replay {
     #[arg(value_name = "ID", required_unless_present = "status", conflicts_with_all = ["status", "since", "until", "instance", "rate", "detach"])]
     pub ids: Vec<Uuid>,
     /// All in this state
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = delivery_status())]
     pub status: Option<DeliveryStatus>,
     /// Only those made since: 2026-08-01T12:00:00Z, "2026-08-01 12:00" or 2026-08-01 (UTC)
-    #[arg(long, value_name = "TIME", requires = "status", value_parser = parse_time)]
-    pub since: Option<DateTime<Utc>>,
+    #[arg(id = "since", long = "since", value_name = "TIME", requires = "status", value_parser = parse_time)]
+    pub since_ms: Option<i64>,
     /// Only those made before then
-    #[arg(long, value_name = "TIME", requires = "status", value_parser = parse_time)]
-    pub until: Option<DateTime<Utc>>,
+    #[arg(id = "until", long = "until", value_name = "TIME", requires = "status", value_parser = parse_time)]
+    pub until_ms: Option<i64>,
     /// Only those of this instance: its id or its URL
     #[arg(long, requires = "status")]
     pub instance: Option<String>,

@@ -2,10 +2,9 @@
 //!
 //! Everything is checked before anything starts. A refusal names the key, what is wrong with its
 //! value and how to mend it, and never shows the value of a secret key. For the same reason
-//! [`Settings`] has no `Debug`; [`Settings::describe`] tells what is set without secrets.
+//! [`Settings`] has no `Debug`.
 
 mod check;
-mod describe;
 mod error;
 mod keys;
 mod sections;
@@ -24,7 +23,7 @@ pub use self::sections::{
     Auth, Backoff, Database, Delivery, Events, Log, LogFormat, PasswordCheck, Retention, Secrets, Server,
     ServiceNow, Twitter,
 };
-pub use self::values::{BaseUrl, DatabaseKind, DatabaseUrl, format_duration, parse_address, parse_duration};
+pub use self::values::{BaseUrl, DatabaseKind, DatabaseUrl, parse_address, parse_duration};
 
 /// The file read when none is named; it may be missing.
 pub const DEFAULT_FILE: &str = "settings.yaml";

@@ -41,12 +41,15 @@ fn directives(level: &str) -> String {
 }
 
 /// <https://no-color.org>: any text in `NO_COLOR` switches colours off; an empty one does not.
+pub(crate) fn may_colour(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
+    is_terminal && no_color.is_none_or(OsStr::is_empty)
+}
+
 fn look(format: LogFormat, is_terminal: bool, no_color: Option<&OsStr>) -> Look {
-    let may_colour = is_terminal && no_color.is_none_or(OsStr::is_empty);
     match format {
         LogFormat::Auto if !is_terminal => Look::Json,
         LogFormat::Json => Look::Json,
-        LogFormat::Auto | LogFormat::Text if may_colour => Look::Coloured,
+        LogFormat::Auto | LogFormat::Text if may_colour(is_terminal, no_color) => Look::Coloured,
         LogFormat::Auto | LogFormat::Text => Look::Plain,
     }
 }

@@ -2,7 +2,7 @@
 //! it as clients, X, ServiceNow and operators do.
 
 mod api;
+mod connections;
 mod home;
 mod postgres;
 mod process;
-mod settings;

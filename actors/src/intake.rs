@@ -102,9 +102,11 @@ impl Desk {
         let (Some(route), Some(kind)) = (route, InboundKind::of(class)) else { return Err(class) };
         route.touch(self.shared.sources.now_ms());
         let decision = route.case_policy.decide(&item);
-        let (Some(event_id), false) = (item.event_id.clone(), matches!(decision, Decision::Ignore(_))) else {
+        if let Decision::Ignore(reason) = decision {
+            tracing::debug!(class = class.as_str(), reason = reason.as_str(), "an item is ignored");
             return Err(class);
-        };
+        }
+        let Some(event_id) = item.event_id.clone() else { return Err(class) };
         if item.customer.is_none() {
             return Err(class);
         }

@@ -186,12 +186,7 @@ impl ServiceNowSandbox {
 
     /// From now on `permille` of the API calls fail, chosen by `seed` and the call's number.
     pub fn fail_rate(&self, seed: u64, permille: u32, faults: Vec<SnFault>) {
-        self.fail_rate_in(Scope::All, seed, permille, faults);
-    }
-
-    /// The same for the calls in `scope`.
-    pub fn fail_rate_in(&self, scope: Scope, seed: u64, permille: u32, faults: Vec<SnFault>) {
-        locked(&self.instance.faults).fail_rate(scope, seed, permille, faults);
+        locked(&self.instance.faults).fail_rate(Scope::All, seed, permille, faults);
     }
 
     /// Ends planned faults; sleep, hanging, latency and hourly limit stay.
@@ -229,11 +224,6 @@ impl ServiceNowSandbox {
         locked(&self.instance.tokens).expire_access_tokens();
     }
 
-    /// Makes all access and refresh tokens invalid.
-    pub fn revoke_tokens(&self) {
-        *locked(&self.instance.tokens) = Tokens::default();
-    }
-
     /// The cases in the order of their creation.
     pub fn cases(&self) -> Vec<CaseView> {
         self.instance.store().case_views()
@@ -269,12 +259,6 @@ impl ServiceNowSandbox {
         self.instance.store().table(table).map_or(0, |table| table.rows().count())
     }
 
-    /// Adds a row as an administrator would; returns its `sys_id`, or `None` if there is no such table.
-    pub fn add_record(&self, table: &str, fields: &[(&str, &str)]) -> Option<String> {
-        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        self.instance.store().create(table, fields.collect::<BTreeMap<_, _>>(), "admin")
-    }
-
     /// Changes a row as an administrator would; false if there is none.
     pub fn change_record(&self, table: &str, sys_id: &str, fields: &[(&str, &str)]) -> bool {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -298,11 +282,6 @@ impl ServiceNowSandbox {
     /// Closes a case (state 3); false if there is none.
     pub fn close_case(&self, sys_id: &str) -> bool {
         self.change_record(schema::CASE, sys_id, &[("state", "3")])
-    }
-
-    /// Deletes a row as an administrator would; false if there is none.
-    pub fn delete_record(&self, table: &str, sys_id: &str) -> bool {
-        self.instance.store().table_mut(table).is_some_and(|table| table.delete(sys_id))
     }
 
     /// The API calls and token requests received, oldest first.

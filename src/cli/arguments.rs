@@ -1,11 +1,11 @@
 //! Values of arguments that several commands take, or that need care.
-#![allow(clippy::doc_markdown, reason = "documentation comments are help texts, read on a terminal")]
 
 use std::fmt;
 
+use casewire_actors::domain::record::DeliveryStatus;
 use casewire_actors::domain::secret::Secret;
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-use clap::ValueEnum;
+use casewire_actors::domain::time;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 /// An argument that may hold a password: shown to nobody.
 #[derive(Clone)]
@@ -30,48 +30,25 @@ impl fmt::Debug for SecretArgument {
     }
 }
 
-/// Where a delivery stands.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryStatus {
-    /// Not tried yet
-    Queued,
-    /// On its way
-    Sending,
-    /// Failed and to be tried again
-    Retrying,
-    /// Waiting for something that must be mended first
-    Blocked,
-    /// Arrived
-    Delivered,
-    /// Given up
-    Dead,
+/// Reads the state of a delivery, and offers all of them in help and completions.
+pub(super) fn delivery_status() -> impl TypedValueParser<Value = DeliveryStatus> {
+    let values = DeliveryStatus::ALL.map(|status| PossibleValue::new(status.as_str()).help(meaning(status)));
+    PossibleValuesParser::new(values)
+        .try_map(|name| DeliveryStatus::parse(&name).ok_or("no state of a delivery has this name"))
 }
 
-impl DeliveryStatus {
-    /// The name that the API uses.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Sending => "sending",
-            Self::Retrying => "retrying",
-            Self::Blocked => "blocked",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-        }
+fn meaning(status: DeliveryStatus) -> &'static str {
+    match status {
+        DeliveryStatus::Queued => "Not tried yet",
+        DeliveryStatus::Sending => "On its way",
+        DeliveryStatus::Retrying => "Failed and to be tried again",
+        DeliveryStatus::Blocked => "Waiting for something that must be mended first",
+        DeliveryStatus::Delivered => "Arrived",
+        DeliveryStatus::Dead => "Given up",
     }
 }
 
-/// Reads a time: RFC 3339, or a UTC date with or without hours and minutes.
-pub(super) fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Ok(time.to_utc());
-    }
-    for format in ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"] {
-        if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
-            return Ok(time.and_utc());
-        }
-    }
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d");
-    date.map(|date| date.and_time(NaiveTime::MIN).and_utc())
-        .map_err(|_| "not a time; write it like 2026-08-01T12:00:00Z or 2026-08-01".to_owned())
+/// Reads a time, as the API takes it, into epoch milliseconds.
+pub(super) fn parse_time(text: &str) -> Result<i64, &'static str> {
+    time::parse_time(text).map_err(|_| "not a time; write it like 2026-08-01T12:00:00Z or 2026-08-01")
 }

@@ -4,14 +4,14 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
 
 use anyhow::{Context as _, bail};
 use casewire_actors::accounts::{AccountsError, CreateUser};
-use casewire_actors::domain::password::{PasswordRules, faults, is_common};
+use casewire_actors::domain::password::{faults, is_common};
 use casewire_actors::domain::secret::Secret;
 use casewire_actors::domain::user::NewUser;
 
 use super::dispatch::Misuse;
 use super::{CreateSuperuser, open_office};
 use crate::http::validate::is_email;
-use crate::settings::{PasswordCheck, Settings};
+use crate::settings::Settings;
 
 /// Where a password comes from when nobody can be asked.
 const PASSWORD_VARIABLE: &str = "CASEWIRE_SUPERUSER_PASSWORD";
@@ -84,10 +84,7 @@ fn refuse_weak(settings: &Settings, password: &str, email: &str) -> anyhow::Resu
     if password.is_empty() {
         bail!("no password; type one, set {PASSWORD_VARIABLE} or pipe one to --password-stdin");
     }
-    let rules = match settings.auth.password_check {
-        PasswordCheck::Length => PasswordRules::Length,
-        PasswordCheck::Common => PasswordRules::Common,
-    };
+    let rules = settings.auth.password_check.into();
     let faults: Vec<String> = faults(password, email, rules).iter().map(ToString::to_string).collect();
     if !faults.is_empty() {
         bail!("the password is refused: {}", faults.join(" "));

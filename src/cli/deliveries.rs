@@ -7,17 +7,15 @@ mod replays;
 use std::io::{self, Write as _};
 
 use anyhow::{Result, bail};
-use casewire_actors::domain::record::{
-    DeliveryStatus as Status, MAX_LIMIT, Record, RecordFilter, RecordPage,
-};
+use casewire_actors::domain::record::{DeliveryStatus, MAX_LIMIT, Record, RecordFilter, RecordPage};
 use casewire_actors::domain::requester::Requester;
 use casewire_actors::office::Office;
 use casewire_actors::records::{FindInstances, GetRecord, ListRecords, ReplayRecord};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::output::{OutputFormat, print_rows};
-use super::{Deliveries, DeliveryStatus, Listing, Replay, open_office};
+use super::output::{OutputFormat, columns, print_json, print_line, print_rows};
+use super::{Deliveries, Listing, Replay, open_office};
 use crate::settings::Settings;
 
 /// What a table has room for.
@@ -57,11 +55,11 @@ async fn list(
         Some(name) => Some(instance_id(office, &name).await?),
         None => None,
     };
-    let status = status.and_then(|status| Status::parse(status.as_str()));
     let filter = RecordFilter { status, instance_id, ..RecordFilter::default() };
     let page = RecordPage { filter, limit: MAX_LIMIT, cursor: None };
     let listed = office.records().ask(ListRecords { user_id: None, page }).await??;
-    let rows: Vec<Value> = listed.records.iter().map(|record| row(record, listing.output)).collect();
+    let row = |record: &Record| columns(listing.output, record.to_json(), &COLUMNS);
+    let rows: Vec<Value> = listed.records.iter().map(row).collect();
     print_rows(listing.output, &rows)?;
     if listed.next_cursor.is_some() {
         let mut stderr = io::stderr().lock();
@@ -84,25 +82,12 @@ async fn instance_id(office: &Office, name: &str) -> Result<String> {
     }
 }
 
-fn row(record: &Record, output: OutputFormat) -> Value {
-    let full = record.to_json();
-    match (output, full) {
-        (OutputFormat::Table, Value::Object(fields)) => {
-            let column = |name: &str| (name.to_owned(), fields.get(name).cloned().unwrap_or_default());
-            Value::Object(COLUMNS.into_iter().map(column).collect())
-        }
-        (_, full) => full,
-    }
-}
-
 async fn show(office: &Office, id: Uuid, listing: Listing) -> Result<()> {
     let message = GetRecord { requester: operator(), id: id.to_string() };
     let (record, attempts) = office.records().ask(message).await??;
     let shown = record.to_json_with(&attempts);
     if listing.output == OutputFormat::Json {
-        let mut stdout = io::stdout().lock();
-        serde_json::to_writer_pretty(&mut stdout, &shown)?;
-        return Ok(writeln!(stdout)?);
+        return Ok(print_json(&shown)?);
     }
     let mut fields = shown.as_object().cloned().unwrap_or_default();
     let attempts = fields.shift_remove("attempts");
@@ -110,7 +95,7 @@ async fn show(office: &Office, id: Uuid, listing: Listing) -> Result<()> {
     print_rows(listing.output, &rows)?;
     let attempts = attempts.as_ref().and_then(Value::as_array).cloned().unwrap_or_default();
     if !attempts.is_empty() {
-        println!();
+        print_line("")?;
         print_rows(listing.output, &attempts)?;
     }
     Ok(())
@@ -132,7 +117,7 @@ async fn replay_each(office: &Office, replay: &Replay) -> Result<()> {
             office.records().ask(message).await?.map(|_| "queued again".to_owned())
         };
         match outcome {
-            Ok(told) => println!("{id}: {told}"),
+            Ok(told) => print_line(&format!("{id}: {told}"))?,
             Err(error) => {
                 n_refused += 1;
                 eprintln!("{id}: {error}");

@@ -7,8 +7,10 @@ use casewire_actors::doctor::{Finding, Level, examine};
 use casewire_actors::hub::Migrate;
 use casewire_actors::kernel::Sources;
 
+use super::output::{one_line, print_line};
 use crate::hub_settings::hub_settings;
 use crate::settings::Settings;
+use crate::telemetry::may_colour;
 
 /// Prints what was found; fails if anything is red.
 pub(super) async fn run(settings: &Settings) -> Result<()> {
@@ -16,10 +18,9 @@ pub(super) async fn run(settings: &Settings) -> Result<()> {
         Ok(hub) => examine(hub, Sources::system()).await,
         Err(error) => vec![Finding::red("settings", error.to_string())],
     };
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let has_colour = std::io::stdout().is_terminal() && !no_color;
+    let has_colour = may_colour(std::io::stdout().is_terminal(), std::env::var_os("NO_COLOR").as_deref());
     for finding in &findings {
-        println!("{}", line(finding, has_colour));
+        print_line(&line(finding, has_colour))?;
     }
     let n_red = findings.iter().filter(|finding| finding.level == Level::Red).count();
     if n_red > 0 {
@@ -34,8 +35,7 @@ fn line(finding: &Finding, has_colour: bool) -> String {
         Level::Yellow => ("warning", 33),
         Level::Red => ("failed", 31),
     };
-    // What others wrote must not steer the terminal.
-    let text: String = finding.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text = one_line(&finding.text);
     if has_colour {
         format!("\u{1b}[{colour}m{word:<7}\u{1b}[0m  {:<13}  {text}", finding.area)
     } else {

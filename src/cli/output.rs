@@ -1,4 +1,4 @@
-//! Lists on stdout: an aligned table for people, a JSON array for machines.
+//! What commands write on stdout: aligned tables and lines for people, JSON for machines.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -20,7 +20,20 @@ pub enum OutputFormat {
 ///
 /// A reader that went away (`casewire … | head`) is no error.
 pub fn print_rows<T: Serialize>(format: OutputFormat, rows: &[T]) -> io::Result<()> {
-    let written = write_rows(&mut io::stdout().lock(), format, rows);
+    unless_reader_left(write_rows(&mut io::stdout().lock(), format, rows))
+}
+
+/// Prints a value as JSON on stdout. A reader that went away is no error.
+pub fn print_json(value: &impl Serialize) -> io::Result<()> {
+    unless_reader_left(write_json(&mut io::stdout().lock(), value))
+}
+
+/// Prints a line on stdout. A reader that went away is no error.
+pub fn print_line(line: &str) -> io::Result<()> {
+    unless_reader_left(writeln!(io::stdout().lock(), "{line}"))
+}
+
+fn unless_reader_left(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,
@@ -30,13 +43,29 @@ pub fn print_rows<T: Serialize>(format: OutputFormat, rows: &[T]) -> io::Result<
 /// Writes rows that serialize to objects: the columns are their keys, in the order of first sight.
 pub fn write_rows<T: Serialize>(out: &mut impl Write, format: OutputFormat, rows: &[T]) -> io::Result<()> {
     match format {
-        OutputFormat::Json => {
-            serde_json::to_writer_pretty(&mut *out, rows)?;
-            writeln!(out)?;
+        OutputFormat::Json => write_json(out, &rows),
+        OutputFormat::Table => {
+            write_table(out, rows)?;
+            out.flush()
         }
-        OutputFormat::Table => write_table(out, rows)?,
     }
+}
+
+fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)?;
     out.flush()
+}
+
+/// Of a record what is listed: these fields for people, everything for machines.
+pub fn columns(format: OutputFormat, record: Value, names: &[&str]) -> Value {
+    match (format, record) {
+        (OutputFormat::Table, Value::Object(mut fields)) => {
+            let column = |name: &&str| ((*name).to_owned(), fields.remove(*name).unwrap_or_default());
+            Value::Object(names.iter().map(column).collect())
+        }
+        (_, record) => record,
+    }
 }
 
 fn write_table<T: Serialize>(out: &mut impl Write, rows: &[T]) -> io::Result<()> {
@@ -86,14 +115,17 @@ fn write_aligned(out: &mut impl Write, lines: &[Vec<String>]) -> io::Result<()> 
     Ok(())
 }
 
-/// A value on one line. What others wrote must not steer the terminal, so control characters and
-/// those that turn the direction of writing are replaced.
 fn cell(value: Option<&Value>) -> String {
-    let text = match value {
-        None | Some(Value::Null) => return "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    };
+    match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => one_line(text),
+        Some(other) => one_line(&other.to_string()),
+    }
+}
+
+/// A text on one line. What others wrote must not steer the terminal, so control characters and those that
+/// turn the direction of writing are replaced.
+pub fn one_line(text: &str) -> String {
     let is_unsafe = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -172,6 +204,14 @@ mod tests {
     fn what_others_wrote_does_not_steer_the_terminal() {
         let rows = [json!({"detail": "a\u{1b}[31m\nb\u{202e}c\u{9b}d"})];
         assert_eq!(written(OutputFormat::Table, &rows), "DETAIL\na [31m b c d\n");
+    }
+
+    #[test]
+    fn people_get_some_columns_and_machines_all() {
+        let record = json!({"b": 2, "a": 1, "c": 3});
+        let listed = columns(OutputFormat::Table, record.clone(), &["a", "b", "d"]);
+        assert_eq!(listed.to_string(), r#"{"a":1,"b":2,"d":null}"#);
+        assert_eq!(columns(OutputFormat::Json, record.clone(), &["a"]), record);
     }
 
     #[test]

@@ -115,16 +115,17 @@ fn a_password_in_an_argument_is_not_shown() {
 
 #[test]
 fn times_are_read_in_utc() {
-    let noon = "2026-08-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap();
+    let noon = 1_785_585_600_000;
     for text in [
         "2026-08-01T12:00:00Z",
         "2026-08-01T14:00:00+02:00",
         "2026-08-01T12:00:00",
         "2026-08-01 12:00",
+        "2026-08-01 12:00:00",
         "2026-08-01T12:00",
     ] {
         assert_eq!(parse_time(text), Ok(noon), "{text}");
     }
-    assert_eq!(parse_time("2026-08-01").unwrap().to_rfc3339(), "2026-08-01T00:00:00+00:00");
+    assert_eq!(parse_time("2026-08-01"), Ok(1_785_542_400_000));
     assert!(parse_time("2026-13-01").is_err());
 }

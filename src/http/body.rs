@@ -38,17 +38,6 @@ pub(crate) enum BodyError {
     },
 }
 
-impl BodyError {
-    /// The HTTP status that belongs to it.
-    #[cfg(test)]
-    fn status(&self) -> u16 {
-        match self {
-            Self::Unsupported { .. } => 415,
-            Self::Malformed { .. } => 400,
-        }
-    }
-}
-
 /// A body that could be read.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Body {

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use casewire_actors::accounts::{
     CreateUser, DeleteUser, FindUser, GetUser, ListUsers, SetPassword, UpdateUser,
 };
-use casewire_actors::domain::password::{PasswordRules, faults};
+use casewire_actors::domain::password::faults;
 use casewire_actors::domain::secret::Secret;
 use casewire_actors::domain::user::{NewUser, Profile, User};
 use serde::Serialize;
@@ -16,7 +16,6 @@ use super::problem::Problem;
 use super::request::Request;
 use super::validate::{Invalid, Presence, Text, Valid, check};
 use super::{page, reply, time};
-use crate::settings::PasswordCheck;
 
 const USERNAME: Text = Text::new("username").email().at_most(254);
 const FIRST_NAME: Text = Text::new("first_name").at_most(150);
@@ -122,10 +121,7 @@ fn in_order(mut invalid: Invalid, order: &[&str]) -> Invalid {
 }
 
 fn add_faults(invalid: &mut Invalid, request: &Request, password: &str, username: &str) {
-    let rules = match request.state().settings.auth.password_check {
-        PasswordCheck::Length => PasswordRules::Length,
-        PasswordCheck::Common => PasswordRules::Common,
-    };
+    let rules = request.state().settings.auth.password_check.into();
     let faults = faults(password, username, rules);
     if !faults.is_empty() {
         invalid.add("password", faults.iter().map(ToString::to_string));

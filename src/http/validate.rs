@@ -5,7 +5,6 @@
 
 mod email;
 
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Number, Value};
 
 pub(crate) use self::email::is_email;
@@ -16,8 +15,7 @@ const WHOLE: &str = "non_field_errors";
 
 const NOT_AN_EMAIL: &str = "Enter a valid email address.";
 
-/// The answer to a 400 of validation: names and messages, in order. Serializes to
-/// `{"field": ["message", …], …}`.
+/// The answer to a 400 of validation: names and messages, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
 #[error("some fields are not valid: {}", names(fields))]
 pub(crate) struct Invalid {
@@ -50,16 +48,6 @@ impl Invalid {
     }
 }
 
-impl Serialize for Invalid {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.fields.len()))?;
-        for (name, messages) in &self.fields {
-            map.serialize_entry(name, messages)?;
-        }
-        map.end()
-    }
-}
-
 fn names(fields: &[(String, Vec<String>)]) -> String {
     fields.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
 }
@@ -86,7 +74,6 @@ pub(crate) struct Text {
     allows_blank: bool,
     allows_null: bool,
     is_email: bool,
-    min_characters: Option<usize>,
     max_characters: Option<usize>,
 }
 
@@ -100,7 +87,6 @@ impl Text {
             allows_blank: false,
             allows_null: false,
             is_email: false,
-            min_characters: None,
             max_characters: None,
         }
     }
@@ -135,13 +121,6 @@ impl Text {
         Self { is_email: true, ..self }
     }
 
-    /// The least number of characters.
-    #[must_use]
-    #[cfg(test)]
-    pub(crate) const fn at_least(self, min_characters: usize) -> Self {
-        Self { min_characters: Some(min_characters), ..self }
-    }
-
     /// The greatest number of characters.
     #[must_use]
     pub(crate) const fn at_most(self, max_characters: usize) -> Self {
@@ -167,12 +146,6 @@ impl Valid {
     /// Adds the fields of another check.
     pub(crate) fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
-    }
-
-    /// Whether a field was given, as text or null.
-    #[cfg(test)]
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(known, _)| *known == name)
     }
 }
 
@@ -236,9 +209,6 @@ impl Text {
         let mut messages = Vec::new();
         if let Some(max) = self.max_characters.filter(|max| n_characters > *max) {
             messages.push(format!("Ensure this field has no more than {max} characters."));
-        }
-        if let Some(min) = self.min_characters.filter(|min| n_characters < *min) {
-            messages.push(format!("Ensure this field has at least {min} characters."));
         }
         if text.contains('\0') {
             messages.push("Null characters are not allowed.".to_owned());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 #[cfg(doc)]
 use casewire_actors::domain::instance::CONCURRENCY;
+use casewire_actors::domain::password::PasswordRules;
 use casewire_actors::domain::rate::Rate;
 use casewire_actors::domain::secret::Secret;
 use ipnet::IpNet;
@@ -92,6 +93,15 @@ pub enum PasswordCheck {
     Length,
     /// It must not be one of the common ones.
     Common,
+}
+
+impl From<PasswordCheck> for PasswordRules {
+    fn from(check: PasswordCheck) -> Self {
+        match check {
+            PasswordCheck::Length => Self::Length,
+            PasswordCheck::Common => Self::Common,
+        }
+    }
 }
 
 /// `auth`: tokens, passwords and logins.

@@ -1,3 +1,5 @@
+mod describe;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -6,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use casewire_actors::domain::instance::CONCURRENCY;
 
+use self::describe::format_duration;
 use super::keys::KEYS;
 use super::*;
 

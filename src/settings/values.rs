@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use casewire_actors::domain::duration::{format_duration_ms, parse_duration_ms};
+use casewire_actors::domain::duration::parse_duration_ms;
 use casewire_actors::domain::secret::Secret;
 use ipnet::IpNet;
 use serde::de::Error as _;
@@ -30,11 +30,6 @@ const UNITS_BYTES: [(&str, u64); 8] = [
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration_ms = parse_duration_ms(text.trim()).map_err(|problem| format!("{text:?}: {problem}"))?;
     Ok(Duration::from_millis(duration_ms.unsigned_abs()))
-}
-
-/// Writes a duration as [`parse_duration`] reads it, in the largest unit that is exact.
-pub fn format_duration(duration: Duration) -> String {
-    format_duration_ms(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn split_unit(text: &str) -> (&str, &str) {

@@ -1,8 +1,9 @@
 //! `casewire serve` as a child process, beside a simulated X and simulated instances.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use casewire_sandbox::{ApiClient, ServiceNowSandbox, XAccount, XOptions, XSandbox};
 use serde_json::{Value, json};
@@ -13,6 +14,8 @@ use crate::home::Home;
 pub(crate) const ACCOUNT_ID: &str = "990001234567890177";
 pub(crate) const ADMIN: &str = "admin@example.com";
 pub(crate) const PASSWORD: &str = "a-long-password";
+/// How long a hub may take until it listens.
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// A folder with settings and a database, and what runs in it.
 pub(crate) struct World {
@@ -21,10 +24,11 @@ pub(crate) struct World {
     log_level: &'static str,
 }
 
-/// A running hub. Killed when dropped.
+/// A running hub. Killed when dropped; a test that fails shows its log.
 pub(crate) struct Running {
     child: Child,
     pub(crate) base: String,
+    log_file: PathBuf,
 }
 
 /// The account of the tests, as X knows it.
@@ -108,14 +112,19 @@ impl World {
         self.home.path().join("hub.db")
     }
 
-    /// Starts the hub and waits until it is ready, at most ten seconds.
+    /// Starts the hub and waits until it listens.
     pub(crate) async fn serve(&self) -> Running {
         let port_file = self.home.path().join("port");
         let _none_before = std::fs::remove_file(&port_file);
-        let child = self.command().args(["serve", "--migrate"]).spawn().expect("the hub starts");
-        let base = tokio::time::timeout(Duration::from_secs(10), wait_for_port(&port_file)).await;
-        let base = base.expect("the hub listens");
-        Running { child, base }
+        let log_file = self.home.path().join("log");
+        let log = File::options().create(true).append(true).open(&log_file).expect("a log file");
+        let mut command = self.command();
+        let child = command.args(["serve", "--migrate"]).stderr(log).spawn().expect("the program starts");
+        // From here on whatever goes wrong ends the child too.
+        let mut hub = Running { child, base: String::new(), log_file };
+        let port = hub.port(&port_file).await;
+        hub.base = format!("http://127.0.0.1:{port}");
+        hub
     }
 
     /// Makes an admin, and logs in.
@@ -164,17 +173,23 @@ impl World {
     }
 }
 
-async fn wait_for_port(port_file: &Path) -> String {
-    loop {
-        let port = std::fs::read_to_string(port_file).ok().filter(|port| !port.is_empty());
-        if let Some(port) = port {
-            return format!("http://127.0.0.1:{port}");
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 impl Running {
+    /// Waits for the port it listens at.
+    async fn port(&mut self, port_file: &Path) -> String {
+        let begun = Instant::now();
+        loop {
+            let port = std::fs::read_to_string(port_file).unwrap_or_default();
+            if !port.is_empty() {
+                return port;
+            }
+            // Its log is shown as this panics.
+            let ended = self.child.try_wait().expect("the child can be asked");
+            assert!(ended.is_none(), "the hub ended before it listened: {ended:?}");
+            assert!(begun.elapsed() < START_LIMIT, "the hub does not listen within {START_LIMIT:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// kill -9.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("the hub is killed");
@@ -191,12 +206,16 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _gone_already = self.child.kill();
         let _gone_already = self.child.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(&self.log_file).unwrap_or_default();
+            println!("the log of the hub:\n{log}");
+        }
     }
 }
 
 /// Waits until nothing is pending in the hub. Panics after the given time with what is left.
 pub(crate) async fn settle(hub: &ApiClient, patience: Duration) {
-    let deadline = tokio::time::Instant::now() + patience;
+    let deadline = Instant::now() + patience;
     loop {
         let mut left = Vec::new();
         for status in ["queued", "sending", "retrying", "blocked"] {
@@ -208,7 +227,7 @@ pub(crate) async fn settle(hub: &ApiClient, patience: Duration) {
         if left.is_empty() {
             return;
         }
-        assert!(tokio::time::Instant::now() < deadline, "still pending: {left:#?}");
+        assert!(Instant::now() < deadline, "still pending: {left:#?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -234,6 +234,7 @@ async fn webhook_check(client: &casewire_sandbox::ApiClient, awaited: &str) -> S
         if said == awaited || begun.elapsed().as_secs() > 5 {
             return said;
         }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
 

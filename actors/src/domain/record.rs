@@ -30,7 +30,8 @@ pub enum DeliveryStatus {
 }
 
 impl DeliveryStatus {
-    const ALL: [Self; 6] =
+    /// All of them, in the order of a delivery's life.
+    pub const ALL: [Self; 6] =
         [Self::Queued, Self::Sending, Self::Retrying, Self::Blocked, Self::Delivered, Self::Dead];
 
     /// The stable name in records and the API.

@@ -303,6 +303,7 @@ fn open_instance(shared: &Shared, settings: &TrafficSettings) -> Result<OpenInst
                     detail: detail.to_owned(),
                     paused_until: instance.paused_until_ms,
                     success_at: None,
+                    version: Some(instance.version),
                 };
                 // The next time it is told again.
                 let _unsaved = shared.writer.ask(Apply(told)).await;
@@ -352,6 +353,7 @@ fn open_account(shared: &Shared, settings: &TrafficSettings) -> Result<OpenAccou
                     status,
                     detail: detail.to_owned(),
                     paused_until: account.paused_until_ms,
+                    version: Some(account.version),
                 };
                 // The next time it is told again.
                 let _unsaved = shared.writer.ask(Apply(told)).await;

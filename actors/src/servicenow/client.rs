@@ -53,12 +53,6 @@ impl ServiceNow {
         Self { http, base, credentials, timeout, reach, now_ms }
     }
 
-    /// The same instance with other credentials, such as a fresh token.
-    #[must_use]
-    pub fn with_credentials(&self, credentials: Credentials) -> Self {
-        Self { credentials, ..self.clone() }
-    }
-
     /// The instance.
     pub fn base(&self) -> &InstanceUrl {
         &self.base

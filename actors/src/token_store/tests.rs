@@ -1,12 +1,16 @@
 use std::time::Duration;
 
 use super::*;
-use crate::kernel::AskError;
 use crate::kernel::panic_matrix::{PANICS, panics_when_told};
+use crate::kernel::sources::ManualClock;
+use crate::kernel::{AskError, Sources};
 use crate::shared::shared_for_tests;
 use crate::store::users;
 
 panics_when_told!(TokenStore);
+
+/// How long to wait for what another process did, which takes no longer than [`REACH`] on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A store with the user `u1`.
 async fn furnished(folder: &std::path::Path) -> Shared {
@@ -115,7 +119,31 @@ fn a_deactivated_user_is_told_as_such() {
         assert!(check(&tokens, &token).await.expect("a session").user.is_active);
         let change = users::SetActive { user_id: "u1".to_owned(), is_active: false };
         shared.writer.ask(Apply(change)).await.expect("an answer").expect("a change");
-        tokio::time::sleep(REACH).await;
-        assert!(!check(&tokens, &token).await.expect("a session all the same").user.is_active);
+        let begun = std::time::Instant::now();
+        while check(&tokens, &token).await.expect("a session all the same").user.is_active {
+            assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
+#[test]
+fn a_token_is_refused_from_the_moment_it_expires() {
+    const TTL_MS: u32 = 600_000;
+    System::new().block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Arc::new(ManualClock::at(1_700_000_000_000));
+        let sources = Sources::seeded(clock.clone(), 1);
+        let shared = Shared { sources, ..furnished(folder.path()).await };
+        let ttl = Some(Duration::from_millis(TTL_MS.into()));
+        let policy = TokenPolicy { ttl, ..TokenPolicy::default() };
+        let tokens = Tokens::start(&shared, policy, Company::Alone);
+        let token = issue(&tokens).await;
+        clock.advance(i64::from(TTL_MS) - 1);
+        assert!(check(&tokens, &token).await.is_some());
+        clock.advance(1);
+        assert!(check(&tokens, &token).await.is_none(), "from memory");
+        tokens.sessions.clear();
+        assert!(check(&tokens, &token).await.is_none(), "from the store");
     });
 }

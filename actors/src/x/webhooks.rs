@@ -31,15 +31,6 @@ pub struct Webhook {
     pub created_at: Option<String>,
 }
 
-/// How many accounts are subscribed. X writes numbers as texts here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubscriptionCount {
-    /// Subscribed accounts of the app.
-    pub subscribed: u64,
-    /// How many more there may be, if X tells.
-    pub remaining: Option<u64>,
-}
-
 /// What every call here ends with.
 pub type Outcome<T> = Result<T, WebhookError>;
 
@@ -72,43 +63,11 @@ impl XClient {
         confirmed(&body, "deleted", true, "that the webhook is deleted")
     }
 
-    /// Has X send the events of a period again (`POST /2/webhooks/replay`); returns X's job id. Both
-    /// times are UTC as `yyyymmddhhmm`, within the last 24 hours and at least 10 minutes ago.
-    pub async fn replay_webhook(
-        &self,
-        webhook_id: &str,
-        from: &str,
-        to: &str,
-        now_ms: i64,
-    ) -> Outcome<String> {
-        let _ = self.webhook_url(webhook_id)?;
-        let body = json!({ "webhook_id": webhook_id, "from_date": from, "to_date": to });
-        let answer = self.as_app(Method::POST, self.url("/2/webhooks/replay"), Some(&body), now_ms).await?;
-        answer["data"]["job_id"]
-            .as_str()
-            .map(str::to_owned)
-            .ok_or(WebhookError::Unexpected { what: "the id of the replay job" })
-    }
-
     /// X user ids of the subscribed accounts.
     pub async fn list_subscriptions(&self, webhook_id: &str, now_ms: i64) -> Outcome<Vec<String>> {
         let url = self.subscriptions_url(webhook_id, "all/list")?;
         let body = self.as_app(Method::GET, url, None, now_ms).await?;
         Ok(list(&body["data"]["subscriptions"]).iter().filter_map(|one| id(&one["user_id"])).collect())
-    }
-
-    /// How many accounts are subscribed, and how many more there may be.
-    pub async fn count_subscriptions(&self, now_ms: i64) -> Outcome<SubscriptionCount> {
-        let url = self.url("/2/account_activity/subscriptions/count");
-        let body = self.as_app(Method::GET, url, None, now_ms).await?;
-        let counts = &body["data"];
-        let subscribed =
-            ["subscriptions_count_all", "subscriptions_count", "subscriptions_count_direct_messages"];
-        let subscribed = subscribed.iter().find_map(|name| number(&counts[*name]));
-        let subscribed =
-            subscribed.ok_or(WebhookError::Unexpected { what: "the number of subscriptions" })?;
-        let provisioned = number(&counts["provisioned_count"]);
-        Ok(SubscriptionCount { subscribed, remaining: provisioned.map(|all| all.saturating_sub(subscribed)) })
     }
 
     /// Subscribes the account; also fine if it is subscribed already.
@@ -124,24 +83,6 @@ impl XClient {
             Ok(answer) => confirmed(&told(&answer)?, "subscribed", true, "that the account is subscribed"),
             Err(WebhookError::DuplicateSubscription) => Ok(()),
             Err(error) => Err(error),
-        }
-    }
-
-    /// Whether the account is subscribed.
-    pub async fn is_subscribed(
-        &self,
-        webhook_id: &str,
-        account: &AccountCredentials,
-        stamp: Stamp<'_>,
-    ) -> Outcome<bool> {
-        let url = self.subscriptions_url(webhook_id, "all")?;
-        match self.as_account(Method::GET, url, None, account, stamp).await {
-            Ok(answer) => Ok(answer.body["data"]["subscribed"].as_bool().unwrap_or(true)),
-            // The old API answers 404 for those who are not.
-            Err(error) => match WebhookError::from_call(*error) {
-                WebhookError::SubscriptionNotFound => Ok(false),
-                error => Err(error),
-            },
         }
     }
 
@@ -227,10 +168,6 @@ fn list(value: &Value) -> &[Value] {
 
 fn id(value: &Value) -> Option<String> {
     value.as_str().filter(|text| is_id(text)).map(str::to_owned)
-}
-
-fn number(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
 
 #[cfg(test)]

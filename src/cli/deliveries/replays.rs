@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use casewire_actors::domain::record::{BulkReplay, DeliveryStatus as Status, RecordFilter};
+use casewire_actors::domain::record::{BulkReplay, DeliveryStatus, RecordFilter};
 use casewire_actors::domain::replay::{Replay, ReplayState};
 use casewire_actors::office::Office;
 use casewire_actors::records::{BulkReplayed, CancelReplay, GetReplay, ListReplays, ReplayRecords, Replayed};
@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::{instance_id, operator};
 use crate::cli::dispatch::Misuse;
-use crate::cli::output::{OutputFormat, print_rows};
-use crate::cli::{DeliveryStatus, Listing, Replay as Asked};
+use crate::cli::output::{columns, print_rows};
+use crate::cli::{Listing, Replay as Asked};
 
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -38,10 +38,10 @@ pub(super) async fn start(office: &Office, asked: &Asked) -> Result<()> {
         None => None,
     };
     let filter = RecordFilter {
-        status: Some(Status::Dead),
+        status: Some(DeliveryStatus::Dead),
         instance_id,
-        since_ms: asked.since.map(|since| since.timestamp_millis()),
-        until_ms: asked.until.map(|until| until.timestamp_millis()),
+        since_ms: asked.since_ms,
+        until_ms: asked.until_ms,
         ..RecordFilter::default()
     };
     let replay = BulkReplay { filter, is_dry_run: asked.dry_run, rate: asked.rate };
@@ -104,18 +104,9 @@ async fn follow(office: &Office, mut replay: Replay) -> Result<()> {
 pub(super) async fn list(office: &Office, listing: Listing) -> Result<()> {
     let message = ListReplays { user_id: None, limit: MAX_LISTED, offset: 0 };
     let listed = office.records().ask(message).await??;
-    let rows: Vec<Value> = listed.replays.iter().map(|replay| row(replay, listing.output)).collect();
+    let row = |replay: &Replay| columns(listing.output, replay.to_json(), &COLUMNS);
+    let rows: Vec<Value> = listed.replays.iter().map(row).collect();
     Ok(print_rows(listing.output, &rows)?)
-}
-
-fn row(replay: &Replay, output: OutputFormat) -> Value {
-    match (output, replay.to_json()) {
-        (OutputFormat::Table, Value::Object(fields)) => {
-            let column = |name: &str| (name.to_owned(), fields.get(name).cloned().unwrap_or_default());
-            Value::Object(COLUMNS.into_iter().map(column).collect())
-        }
-        (_, full) => full,
-    }
 }
 
 /// Stops a replay.

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::http::problem::Problem;
 
 const JSON: Option<&[u8]> = Some(b"application/json");
 const FORM: Option<&[u8]> = Some(b"application/x-www-form-urlencoded");
@@ -13,7 +14,8 @@ fn value(content_type: Option<&[u8]>, bytes: &[u8]) -> Value {
 
 fn refusal(content_type: Option<&[u8]>, bytes: &[u8]) -> (u16, String) {
     let error = Body::parse(content_type, bytes).unwrap_err();
-    (error.status(), error.to_string())
+    let status = Problem::from(error.clone()).into_response().status();
+    (status.as_u16(), error.to_string())
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Customer {
         format!("customer {} of company {} says {nth}", self.number, self.company)
     }
 
-    /// Who wrote a text, and as the how manieth.
+    /// Who wrote a text, and which of their messages it is.
     pub(crate) fn read(text: &str) -> Option<(Self, u64)> {
         let numbers: Vec<u64> = text.split(' ').filter_map(|word| word.parse().ok()).collect();
         let &[number, company, nth] = numbers.as_slice() else { return None };

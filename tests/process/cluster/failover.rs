@@ -12,7 +12,7 @@ use super::customers::Customer;
 use super::load::Load;
 use super::pair::{Pair, Server};
 use super::replica::{Door, Replica};
-use super::wire::post_signed;
+use super::wire::{post_signed, wait_until};
 use super::world::{self, Cluster, Wanted};
 use crate::postgres::server_or_skip;
 use crate::process::chaos::{faults, seed};
@@ -134,7 +134,8 @@ impl Failover {
     /// The primary is lost; the hub is led to the standby, and only then is that promoted: an address may move
     /// before the server behind it is ready, and nothing may be believed that the standby still refuses.
     async fn carry_out(pair: &mut Pair, cluster: &mut Cluster) -> Self {
-        wait_until("messages arrive", || n_arrived(&cluster.instances) >= LOST_AFTER).await;
+        let enough_arrived = || n_arrived(&cluster.instances) >= LOST_AFTER;
+        wait_until("messages arrive", STEP_LIMIT, enough_arrived).await;
         assert!(pair.primary.is_followed().await, "the standby follows");
         let n_arrived = n_arrived(&cluster.instances);
         // Then it hurts most: commits stand in the primary and perhaps on their way to the standby, and nobody
@@ -202,15 +203,7 @@ async fn commits_that_wait(primary: &Server) -> i64 {
     }
 }
 
-async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < STEP_LIMIT, "{what}: not within {STEP_LIMIT:?}");
-        tokio::time::sleep(POLL).await;
-    }
-}
-
-/// Posts one message to each replica, again and again if wanted. Returns the status, 0 for none.
+/// Posts the replica's message to it once; the same message again if called again. Returns the status, 0 for none.
 async fn post_probe(cluster: &Cluster, replica: usize) -> u16 {
     let base = cluster.replicas[replica].base();
     let posted = post_signed(base, cluster.secret(), PROBE.body(replica as u64), ANSWER_LIMIT).await;

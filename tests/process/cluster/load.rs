@@ -81,7 +81,8 @@ impl Load {
         std::mem::take(&mut *posted)
     }
 
-    /// The part of one sender: every so manieth customer, round after round.
+    /// The part of one sender: every n-th customer, n being the number of senders, round after
+    /// round.
     async fn send(
         self: Arc<Self>,
         sender: usize,

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::chronicle::Verdict;
 use super::customers::Customer;
-use super::wire::{Caller, post_signed};
+use super::wire::{Caller, post_signed, wait_until};
 use super::world::{Cluster, Wanted};
 use crate::postgres::server_or_skip;
 
@@ -15,14 +15,14 @@ const N_REPLICAS: usize = 3;
 const N_INSTANCES: usize = 24;
 /// From the loss of a replica until everything arrives that its instances get.
 const REPLACED_WITHIN: Duration = Duration::from_secs(15);
-/// The same from SIGTERM on, with nothing under way.
-const HANDED_OVER_WITHIN: Duration = Duration::from_secs(3);
-/// The same where instances hang: one that shares its shard with one of them waits for it up to 5 s, and none as
-/// long as the hanging calls last.
-const HANDED_OVER_BESIDE_HANGING: Duration = Duration::from_secs(8);
+/// The same from SIGTERM on: at once with nothing under way, and up to 5 s later for one that shares its shard with
+/// an instance that hangs. The limit leaves room for a busy machine; what matters is that nobody waits until a lease
+/// of 10 s runs out.
+const HANDED_OVER_WITHIN: Duration = Duration::from_secs(10);
+/// How long calls hang: longer than anybody may wait for them.
+const HANGING: Duration = Duration::from_secs(15);
 /// From a start until the new replica delivers for some.
 const SHARED_WITHIN: Duration = Duration::from_secs(15);
-const POLL: Duration = Duration::from_millis(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_is_gone_is_replaced() {
@@ -72,19 +72,21 @@ async fn an_instance_that_hangs_does_not_hold_up_the_others_handover() {
     // Every replica has calls under way to some that hang.
     let (hanging, healthy): (Vec<usize>, Vec<usize>) = (0..N_INSTANCES).partition(|company| company % 2 == 0);
     for &company in &hanging {
-        cluster.instances[company].set_latency(Duration::from_secs(10));
+        cluster.instances[company].set_latency(HANGING);
     }
     post_round(&cluster, 1, &hanging, n_rounds).await;
-    wait_until(SHARED_WITHIN, || hanging.iter().all(|at| cluster.instances[*at].n_in_flight() > 0)).await;
+    let all_hang = || hanging.iter().all(|at| cluster.instances[*at].n_in_flight() > 0);
+    wait_until("the calls hang", SHARED_WITHIN, all_hang).await;
 
     cluster.replicas[0].ask_to_end();
     let begun = Instant::now();
     post_round(&cluster, 1, &healthy, n_rounds).await;
-    wait_until(REPLACED_WITHIN, || healthy.iter().all(|at| has_rounds(&cluster, *at, n_rounds + 1))).await;
+    let all_arrived = || healthy.iter().all(|at| has_rounds(&cluster, *at, n_rounds + 1));
+    wait_until("everything for the others arrives", REPLACED_WITHIN, all_arrived).await;
     let took = begun.elapsed();
     println!("SIGTERM while instances hang: what came for others had arrived {took:.1?} later");
     cluster.replicas[0].has_ended().await;
-    assert!(took < HANDED_OVER_BESIDE_HANGING, "{took:?}{}", cluster.log_ends());
+    assert!(took < HANDED_OVER_WITHIN, "{took:?}{}", cluster.log_ends());
     cluster.replicas[0].start().await;
     // What was left under way is looked up once its time-out has passed.
     for &company in &hanging {
@@ -124,7 +126,8 @@ async fn round(cluster: &Cluster, replica: usize, n_rounds: &mut u64, limit: Dur
     let all: Vec<usize> = (0..N_INSTANCES).collect();
     post_round(cluster, replica, &all, *n_rounds).await;
     *n_rounds += 1;
-    wait_until(limit, || all.iter().all(|at| has_rounds(cluster, *at, *n_rounds))).await;
+    let all_arrived = || all.iter().all(|at| has_rounds(cluster, *at, *n_rounds));
+    wait_until("everything arrives", limit, all_arrived).await;
     begun.elapsed()
 }
 
@@ -140,12 +143,4 @@ async fn post_round(cluster: &Cluster, replica: usize, companies: &[usize], nth:
 fn has_rounds(cluster: &Cluster, company: usize, n_rounds: u64) -> bool {
     let cases = cluster.instances[company].cases();
     cases.iter().map(|case| case.comments.len() as u64).sum::<u64>() >= n_rounds
-}
-
-async fn wait_until(limit: Duration, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < limit, "not within {limit:?}");
-        tokio::time::sleep(POLL).await;
-    }
 }

@@ -1,13 +1,14 @@
 //! Speaking HTTP to replicas, as a client that is told exactly what to send and gets exactly what came.
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 
 /// How long a client of the API waits.
 const PATIENCE: Duration = Duration::from_secs(40);
+const POLL: Duration = Duration::from_millis(10);
 
 static CLIENT: LazyLock<Client> = LazyLock::new(|| {
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
@@ -80,6 +81,15 @@ pub(crate) async fn answer(request: RequestBuilder) -> reqwest::Result<Reply> {
     let text = response.text().await?;
     let body = serde_json::from_str(&text).unwrap_or_default();
     Ok(Reply { status, retry_after, body, text })
+}
+
+/// Waits until something is so; panics with its name if that takes longer than the limit.
+pub(crate) async fn wait_until(what: &str, limit: Duration, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < limit, "{what}: not within {limit:?}");
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 /// Posts a body to a replica's webhook as X does. Waits no longer than `patience`.

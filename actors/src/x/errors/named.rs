@@ -21,14 +21,10 @@ pub enum Named {
     SubscriptionLimitExceeded,
     /// `SubscriptionNotFound`.
     SubscriptionNotFound,
-    /// `ReplayConflictError`.
-    ReplayConflict,
-    /// `QueryParamInvalid`.
-    QueryParamInvalid,
 }
 
 /// Names and old sentences, only letters and digits in lower case.
-const NAMES: [(&str, Named); 15] = [
+const NAMES: [(&str, Named); 13] = [
     ("webhooklimitexceeded", Named::WebhookLimitExceeded),
     ("toomanyresourcesalreadycreated", Named::WebhookLimitExceeded),
     ("duplicateurlfailed", Named::DuplicateUrl),
@@ -42,8 +38,6 @@ const NAMES: [(&str, Named); 15] = [
     ("subscriptionalreadyexists", Named::DuplicateSubscription),
     ("subscriptionlimitexceeded", Named::SubscriptionLimitExceeded),
     ("subscriptionnotfound", Named::SubscriptionNotFound),
-    ("replayconflict", Named::ReplayConflict),
-    ("queryparaminvalid", Named::QueryParamInvalid),
 ];
 
 impl Named {

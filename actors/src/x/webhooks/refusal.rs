@@ -32,14 +32,6 @@ pub enum WebhookError {
     /// The account is not subscribed.
     #[error("the account is not subscribed: nothing to remove")]
     SubscriptionNotFound,
-    /// Another replay is running.
-    #[error("another replay of this webhook is running: wait until it is complete")]
-    ReplayConflict,
-    /// X refuses the times of a replay.
-    #[error(
-        "x refuses the times: from at least 31 minutes ago, to at least 10 minutes ago, both within 24 hours and at most 2 hours apart"
-    )]
-    ReplayTimesInvalid,
     /// There is no bearer token to manage webhooks with.
     #[error("managing webhooks needs the app's bearer token: set twitter.bearer_token")]
     NoBearerToken,
@@ -82,8 +74,6 @@ impl WebhookError {
             Named::DuplicateSubscription => Self::DuplicateSubscription,
             Named::SubscriptionLimitExceeded => Self::SubscriptionLimitExceeded,
             Named::SubscriptionNotFound => Self::SubscriptionNotFound,
-            Named::ReplayConflict => Self::ReplayConflict,
-            Named::QueryParamInvalid => Self::ReplayTimesInvalid,
         }
     }
 }

@@ -1,18 +1,18 @@
-//! What is set, without secrets: for `doctor` and for comparing.
+//! What is set, as text, for comparing.
 
 use std::fmt::Display;
 use std::time::Duration;
 
+use casewire_actors::domain::duration::format_duration_ms;
 use casewire_actors::domain::secret::Secret;
 
-use super::values::DatabaseKind;
-use super::{LogFormat, PasswordCheck, Settings, format_duration};
+use crate::settings::{DatabaseKind, LogFormat, PasswordCheck, Settings};
 
 const NOT_SET: &str = "(not set)";
 
 impl Settings {
     /// Every key with its value in the order of `settings.yaml`; of a secret only whether it is set.
-    pub fn describe(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn describe(&self) -> Vec<(&'static str, String)> {
         let mut rows = self.describe_process().to_vec();
         rows.extend(self.describe_auth());
         rows.extend(self.describe_delivery());
@@ -99,6 +99,10 @@ impl Settings {
             ("log.level", self.log.level.clone()),
         ]
     }
+}
+
+pub(super) fn format_duration(duration: Duration) -> String {
+    format_duration_ms(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn maybe(value: Option<impl Display>) -> String {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use casewire::{Application, Stopper, startup};
 use casewire_actors::domain::secret::Secret;
 use casewire_actors::hub::Migrate;
+use casewire_sandbox::{XUser, bodies};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -169,18 +170,10 @@ impl Bench {
 
     /// X tells of a direct message to an account.
     pub(crate) async fn dm(&self, account: &str, id: u32) {
-        let body = json!({
-            "for_user_id": account,
-            "direct_message_events": [{
-                "type": "message_create", "id": id.to_string(), "created_timestamp": "1700000000000",
-                "message_create": {
-                    "target": { "recipient_id": account }, "sender_id": "777",
-                    "message_data": { "text": "help", "entities": {} }
-                }
-            }],
-            "users": { "777": { "id": "777", "name": "Cus", "screen_name": "cus" } }
-        });
-        let receipt = self.post("/api/activity/", "", &body).await.expect(200);
+        let (company, customer) = (XUser::new(account, "acme", "Acme"), XUser::new("777", "cus", "Cus"));
+        let body = bodies::dm_body(&company, &customer, &id.to_string(), "help", 1_700_000_000_000);
+        let sent = self.send_raw(Method::POST, "/api/activity/", "", "application/json", Some(body)).await;
+        let receipt = sent.expect(200);
         assert_eq!(receipt["accepted"], 1, "{receipt}");
     }
 

@@ -1,0 +1,6 @@
+//! What a user connects: instances, accounts and their deliveries; each test starts a hub of its own.
+
+mod accounts;
+mod bench;
+mod deliveries;
+mod instances;
