@@ -218,10 +218,20 @@ async fn readiness_tells_of_the_webhook() {
     let (world, hub, _instance, client) = world_with_account().await;
     assert_eq!(webhook_check(&client, "failing").await, "failing", "nothing is registered yet");
     run(&world, &["webhooks", "register", "--url", &hub.webhook()], &[]).await.is(0, "subscribed");
-    // A hub that starts now sees it at once; the other one within ten minutes.
+    // A hub that starts now sees it at once; one that runs already, within ten minutes.
+    hub.kill();
     let second = world.serve().await;
     let client = client.at(&second.base);
     assert_eq!(webhook_check(&client, "ok").await, "ok");
+}
+
+#[actix_rt::test]
+async fn an_embedded_database_is_served_by_one_process() {
+    let world = World::embedded("operators-secret").await;
+    let first = world.serve().await;
+    run(&world, &["serve"], &[]).await.is(1, "another process serves");
+    first.kill();
+    let _next = world.serve().await;
 }
 
 /// What readiness says, asked again until it says what is awaited or five seconds have passed.
