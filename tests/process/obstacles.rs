@@ -116,3 +116,30 @@ async fn credentials_that_do_not_open_send_nothing_until_the_key_is_back() {
     assert_eq!((sent.len(), sent[0].recipient_id.as_str()), (1, CUSTOMER_ID));
     assert_eq!(only(&client, ACCOUNTS).await["twitter_user_id"], ACCOUNT_ID);
 }
+
+#[actix_rt::test]
+async fn a_refusal_of_the_password_of_before_blocks_nothing() {
+    let world = World::new("obstacles-secret", "servicenow: {allow_private_networks: true}\n").await;
+    let instance = ServiceNowSandbox::start(SnOptions::default()).await.expect("a simulated instance");
+    let hub = world.serve().await;
+    let client = world.log_in(&hub).await;
+    world.set_up(&client, &instance, json!({ "admin_password": "of before" })).await;
+    let path = format!("{INSTANCES}{}/", only(&client, INSTANCES).await["id"].as_str().expect("an id"));
+    // Long enough for the change to come first, however busy the machine is.
+    instance.set_latency(Duration::from_secs(2));
+    write(&world, &hub, "1001", "help").await;
+    let begun = Instant::now();
+    while instance.n_in_flight() == 0 {
+        assert!(begun.elapsed() < PATIENCE, "nothing is sent");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    instance.set_latency(Duration::ZERO);
+    let (status, body) = client.patch(&path, &json!({ "admin_password": "sandbox" })).await.expect("an answer");
+    assert_eq!(status, 200, "{body}");
+
+    settle(&client, PATIENCE).await;
+    let refused = |call: &casewire_sandbox::CallRecord| call.status == 401;
+    assert_eq!(instance.requests().into_iter().filter(refused).count(), 1);
+    assert_eq!(instance.cases().len(), 1);
+    assert_eq!(only(&client, INSTANCES).await["status"], "ok");
+}

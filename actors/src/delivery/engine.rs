@@ -257,7 +257,10 @@ impl<T: Target> Delivery<T> {
 
     /// Starts as many lanes as may run at once.
     fn dispatch(&mut self, context: &mut Context<Self>) {
-        let Some(equipment) = self.equipment.clone() else { return };
+        let Some(equipment) = self.equipment.clone() else {
+            self.schedule.forget_firsts();
+            return;
+        };
         let now_ms = self.run.now_ms();
         let n_at_once = self.n_at_once();
         if now_ms < self.paused_until {
