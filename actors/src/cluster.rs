@@ -7,7 +7,7 @@
 pub(crate) mod keeper;
 pub(crate) mod leases;
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 pub(crate) mod signals;
 
 use std::collections::BTreeSet;
@@ -15,16 +15,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::keeper::LeaseKeeper;
-use self::leases::{Leases, N_SHARDS};
+use self::leases::Leases;
 use self::signals::{OnSignal, Outgoing, Signal, Signals, Switchboard};
 use crate::delivery::fleet::Fleet;
 use crate::hub::traffic::Traffic;
 use crate::kernel::{Mailbox, start};
 use crate::shared::Shared;
-use crate::store::{Db, session_pool, shards};
+use crate::store::{Db, StoreError, session_pool, shards};
 
 /// How long a connection is waited for.
 const ACQUIRE: Duration = Duration::from_secs(3);
+/// How long the last word to the database may take.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// This process as one of several. Clones share the actors.
 #[derive(Clone)]
@@ -70,8 +72,20 @@ impl Cluster {
         if let Err(error) = shards::forget(&self.pool, replica).await {
             tracing::warn!(%error, "the others could not be told that this replica ends");
         }
-        keeper::give_up(&self.pool, &self.leases, &self.fleet, &self.signals, N_SHARDS).await;
-        if let Err(error) = shards::leave(&self.pool, replica).await {
+        let all = self.leases.leave_all();
+        keeper::give_up(&self.pool, &self.leases, &self.fleet, &self.signals, all).await;
+    }
+
+    /// Lets go of what [`Cluster::leave`] had no time for, and of shards that were claimed without this replica
+    /// hearing of it. No call starts for them any more.
+    pub(crate) async fn end(&self) {
+        let Some(replica) = self.leases.replica() else { return };
+        let all = self.leases.leave_all();
+        self.leases.remove(&all);
+        self.fleet.resign(&all);
+        let releasing = tokio::time::timeout(END_LIMIT, shards::leave(&self.pool, replica));
+        let late = |_| Err(StoreError::Unavailable("it did not answer in time".to_owned()));
+        if let Err(error) = releasing.await.unwrap_or_else(late) {
             tracing::warn!(%error, "shards could not be given up; their leases run out");
             return;
         }

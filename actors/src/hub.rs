@@ -190,6 +190,9 @@ impl Hub {
         if tokio::time::timeout(limit, leaving).await.is_err() {
             tracing::warn!("some calls did not end in time; what became of them is looked up later");
         }
+        if let Some(cluster) = &self.cluster {
+            cluster.end().await;
+        }
         // What intake noted of the accounts; at the next start it would only be a little older.
         let _unsaved = self.traffic.directory.ask(Refresh).await;
         let _uncommitted = self.shared.writer.ask(Flush).await;

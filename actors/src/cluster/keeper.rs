@@ -19,7 +19,7 @@ use crate::kernel::Sources;
 use crate::kernel::mailbox::Nudge;
 use crate::shared::Shared;
 use crate::store::StoreError;
-use crate::store::shards::{self, Held};
+use crate::store::shards::{self, Held, Renewed};
 
 /// How long a lease lasts from its last renewal, in milliseconds.
 const LEASE_MS: i64 = 10_000;
@@ -34,6 +34,8 @@ const QUESTION: Duration = Duration::from_secs(3);
 /// So long a replica must hold too much before it gives up any, about a round: one that is slow for a moment
 /// does not make the shards wander.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// One that does not reach the database steadily takes only what nobody wanted for so long.
+const UNWANTED_MS: i64 = 5000;
 /// How long what is under way may take to end before its shard is given up all the same: whoever follows
 /// looks up what became of it.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
@@ -45,6 +47,7 @@ pub(crate) struct LeaseKeeper {
     sources: Sources,
     fleet: Fleet,
     signals: Signals,
+    steadiness: Steadiness,
     is_asking: bool,
     is_leaving: bool,
     too_much_since: Option<Instant>,
@@ -61,7 +64,8 @@ pub(crate) struct Stop;
 /// What a round found.
 struct Round {
     held: Vec<Held>,
-    n_replicas: i64,
+    /// How many shards are this replica's due.
+    n_due: usize,
     asked_at: Instant,
 }
 
@@ -73,6 +77,7 @@ impl LeaseKeeper {
             sources: shared.sources.clone(),
             fleet,
             signals: shared.signals.clone(),
+            steadiness: Steadiness::default(),
             is_asking: false,
             is_leaving: false,
             too_much_since: None,
@@ -86,15 +91,20 @@ impl LeaseKeeper {
             return;
         }
         let (pool, leases, sources) = (self.pool.clone(), self.leases.clone(), self.sources.clone());
-        let asking = async move { tokio::time::timeout(QUESTION, ask(&pool, &leases, &sources)).await };
+        let is_steady = self.steadiness.is_steady();
+        let asking = async move {
+            let late = |_| Err(StoreError::Unavailable("it did not answer in time".to_owned()));
+            let asking = ask(&pool, &leases, &sources, is_steady);
+            tokio::time::timeout(QUESTION, asking).await.unwrap_or_else(late)
+        };
         context.spawn(asking.into_actor(self).map(|round, keeper, context| {
             keeper.is_asking = false;
             keeper.tell_if_stopped();
+            keeper.steadiness.note(round.is_ok());
             match round {
-                Ok(Ok(_)) if keeper.is_stopped => {}
-                Ok(Ok(round)) => keeper.take(&round, context),
-                Ok(Err(error)) => tracing::warn!(%error, "leases could not be renewed; trying again"),
-                Err(_) => tracing::warn!("leases could not be renewed in time; trying again"),
+                Ok(_) if keeper.is_stopped => {}
+                Ok(round) => keeper.take(&round, context),
+                Err(error) => tracing::warn!(%error, "leases could not be renewed; trying again"),
             }
         }));
     }
@@ -102,19 +112,18 @@ impl LeaseKeeper {
     fn take(&mut self, round: &Round, context: &mut Context<Self>) {
         let gained = self.leases.take(&round.held, round.asked_at, round.asked_at + BELIEF);
         if !gained.is_empty() {
-            tracing::info!(n_shards = gained.len(), n_replicas = round.n_replicas, "took over shards");
+            tracing::info!(n_shards = gained.len(), n_due = round.n_due, "took over shards");
             let fleet = self.fleet.clone();
             context.spawn(async move { fleet.sweep().await }.into_actor(self));
         }
         let n_held = self.leases.n_held();
-        let n_due = fair_share(round.n_replicas);
-        if n_held <= n_due {
+        if n_held <= round.n_due {
             self.too_much_since = None;
             return;
         }
         let since = *self.too_much_since.get_or_insert(round.asked_at);
         if round.asked_at.saturating_duration_since(since) >= PATIENCE && !self.is_leaving {
-            self.leave(n_held - n_due, context);
+            self.leave(n_held - round.n_due, context);
         }
     }
 
@@ -123,7 +132,7 @@ impl LeaseKeeper {
         self.is_leaving = true;
         let (fleet, pool, leases) = (self.fleet.clone(), self.pool.clone(), self.leases.clone());
         let signals = self.signals.clone();
-        let leaving = async move { give_up(&pool, &leases, &fleet, &signals, n).await };
+        let leaving = async move { give_up(&pool, &leases, &fleet, &signals, leases.leave(n)).await };
         context.spawn(leaving.into_actor(self).map(|(), keeper, _| keeper.is_leaving = false));
     }
 
@@ -142,16 +151,23 @@ impl LeaseKeeper {
                 n_shards = lapsed.len(),
                 "leases ran out; what is under way for them is left alone"
             );
+            self.steadiness.note(false);
             self.fleet.resign(&lapsed);
         }
     }
 }
 
-/// Gives up `n` shards, each as soon as nothing is under way for it: one whose instance hangs does not hold
-/// up the others.
-pub(super) async fn give_up(pool: &PgPool, leases: &Leases, fleet: &Fleet, signals: &Signals, n: usize) {
+/// Gives up these shards, which are being left, each as soon as nothing is under way for it: one whose instance
+/// hangs does not hold up the others.
+pub(super) async fn give_up(
+    pool: &PgPool,
+    leases: &Leases,
+    fleet: &Fleet,
+    signals: &Signals,
+    leaving: Vec<usize>,
+) {
     let replica = leases.replica().unwrap_or_default();
-    let draining = leases.leave(n).into_iter().map(|shard| async move {
+    let draining = leaving.into_iter().map(|shard| async move {
         let drained = tokio::time::timeout(LEAVE_LIMIT, fleet.leave(&[shard])).await;
         if drained.is_err() {
             fleet.resign(&[shard]);
@@ -160,38 +176,77 @@ pub(super) async fn give_up(pool: &PgPool, leases: &Leases, fleet: &Fleet, signa
     });
     let draining: FuturesUnordered<_> = draining.collect();
     let mut free = draining.ready_chunks(N_SHARDS);
-    while let Some(shards) = free.next().await {
-        leases.remove(&shards);
-        let ids: Vec<i64> = shards.iter().filter_map(|&shard| i64::try_from(shard).ok()).collect();
-        match shards::release(pool, replica, &ids).await {
-            Ok(()) => tracing::info!(n_shards = ids.len(), "gave shards up for another replica"),
-            Err(error) => {
-                tracing::warn!(%error, "shards could not be given up; trying again");
-                leases.keep(&shards);
-            }
+    while let Some(mut shards) = free.next().await {
+        shards.sort_unstable();
+        // Some may have lapsed meanwhile, or been given up by another round.
+        let held = leases.remove(&shards);
+        if held.is_empty() {
+            continue;
+        }
+        match shards::release(pool, replica, &held).await {
+            Ok(()) => tracing::info!(n_shards = held.len(), "gave shards up for another replica"),
+            // Nothing renews them any more.
+            Err(error) => tracing::warn!(%error, "shards could not be given up; their leases run out"),
         }
         signals.send(Signal::Shards);
     }
 }
 
-async fn ask(pool: &PgPool, leases: &Leases, sources: &Sources) -> Result<Round, StoreError> {
+async fn ask(
+    pool: &PgPool,
+    leases: &Leases,
+    sources: &Sources,
+    is_steady: bool,
+) -> Result<Round, StoreError> {
     let replica = leases.replica().unwrap_or_default();
     let asked_at = Instant::now();
     let begun = sources.reading();
-    let there_ms = shards::tell_alive(pool, replica, LEASE_MS).await?;
+    let believed = leases.believed(asked_at);
+    let Renewed { there_ms, mut held, n_others, n_before } =
+        shards::renew(pool, replica, LEASE_MS, &believed, is_steady).await?;
     sources.follow(there_ms, &begun);
-    let (mut held, n_replicas) = shards::renew(pool, replica, LEASE_MS).await?;
-    let n_missing = fair_share(n_replicas).saturating_sub(held.len());
+    let n_due = fair_share(n_others + 1, n_before);
+    let n_missing = i64::try_from(n_due.saturating_sub(held.len())).unwrap_or_default();
     if n_missing > 0 {
-        let n_missing = i64::try_from(n_missing).unwrap_or_default();
-        held.extend(shards::claim(pool, replica, LEASE_MS, n_missing).await?);
+        let left_for_ms = if is_steady { 0 } else { UNWANTED_MS };
+        held.extend(shards::claim(pool, replica, LEASE_MS, n_missing, left_for_ms).await?);
     }
-    Ok(Round { held, n_replicas, asked_at })
+    Ok(Round { held, n_due, asked_at })
 }
 
-/// How many shards each of so many replicas may hold.
-fn fair_share(n_replicas: i64) -> usize {
-    N_SHARDS.div_ceil(usize::try_from(n_replicas).unwrap_or(1).max(1))
+/// How many shards a replica may hold that comes behind so many of them in their order. Together they hold all.
+fn fair_share(n_replicas: i64, n_before: i64) -> usize {
+    let n_replicas = usize::try_from(n_replicas).unwrap_or(1).max(1);
+    let n_before = usize::try_from(n_before).unwrap_or_default();
+    N_SHARDS / n_replicas + usize::from(n_before < N_SHARDS % n_replicas)
+}
+
+/// Whether the database is reached well enough to take on more. A replica that reaches it only now and then keeps
+/// what it can renew, but neither counts among those who share nor competes with them: else its share would wander
+/// to and fro, or belong to nobody.
+#[derive(Debug)]
+struct Steadiness {
+    n_rounds_in_a_row: u32,
+}
+
+impl Steadiness {
+    /// So many rounds must have come to their end since one did not.
+    const ENOUGH: u32 = 2;
+
+    fn note(&mut self, is_complete: bool) {
+        self.n_rounds_in_a_row = if is_complete { self.n_rounds_in_a_row.saturating_add(1) } else { 0 };
+    }
+
+    fn is_steady(&self) -> bool {
+        self.n_rounds_in_a_row >= Self::ENOUGH
+    }
+}
+
+impl Default for Steadiness {
+    /// Nothing has gone wrong yet.
+    fn default() -> Self {
+        Self { n_rounds_in_a_row: Self::ENOUGH }
+    }
 }
 
 impl Actor for LeaseKeeper {
@@ -240,8 +295,33 @@ mod tests {
 
     #[test]
     fn shards_are_shared_fairly() {
-        for (n_replicas, expected) in [(0, 256), (1, 256), (2, 128), (3, 86), (255, 2), (256, 1), (900, 1)] {
-            assert_eq!(fair_share(n_replicas), expected, "{n_replicas}");
+        for (n_replicas, expected) in
+            [(1, vec![256]), (2, vec![128, 128]), (3, vec![86, 85, 85]), (5, vec![52, 51, 51, 51, 51])]
+        {
+            let shares: Vec<usize> =
+                (0..n_replicas).map(|n_before| fair_share(n_replicas, n_before)).collect();
+            assert_eq!(shares, expected);
+        }
+        for n_replicas in 1..400 {
+            let n_shared: usize = (0..n_replicas).map(|n_before| fair_share(n_replicas, n_before)).sum();
+            assert_eq!(n_shared, N_SHARDS, "{n_replicas}");
+        }
+    }
+
+    #[test]
+    fn one_that_reaches_the_database_now_and_then_is_not_steady() {
+        let mut steadiness = Steadiness::default();
+        for (is_complete, is_steady) in [
+            (true, true),
+            (false, false),
+            (true, false),
+            (false, false),
+            (true, false),
+            (true, true),
+            (true, true),
+        ] {
+            steadiness.note(is_complete);
+            assert_eq!(steadiness.is_steady(), is_steady);
         }
     }
 }

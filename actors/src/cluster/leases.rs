@@ -97,7 +97,8 @@ impl Leases {
         Some(Lease { shard, epoch: holding.epoch, since: Some(holding.since) })
     }
 
-    /// Whether a right holds still: a call may be made under it.
+    /// Whether a right holds still: a call may be made under it. One that was interrupted does not come back,
+    /// though the store may never have heard of that: another actor works under its successor.
     pub(crate) fn holds(&self, lease: Lease) -> bool {
         self.holds_at(lease, Instant::now())
     }
@@ -105,7 +106,8 @@ impl Leases {
     pub(super) fn holds_at(&self, lease: Lease, now: Instant) -> bool {
         let Some(table) = &self.0 else { return true };
         let shard = usize::try_from(lease.shard).unwrap_or(usize::MAX);
-        table.holding(shard, now).is_some_and(|holding| holding.epoch == lease.epoch)
+        let is_same = |holding: Holding| holding.epoch == lease.epoch && Some(holding.since) == lease.since;
+        table.holding(shard, now).is_some_and(is_same)
     }
 
     /// Takes what the database says is held, to be believed until then. Returns the shards that are new.
@@ -145,44 +147,51 @@ impl Leases {
         lapsed
     }
 
-    /// Begins to give up `n` shards; returns which.
+    /// Begins to give up `n` more shards; returns which.
     pub(crate) fn leave(&self, n: usize) -> Vec<usize> {
+        self.mark_leaving(n, |holding| !holding.is_leaving)
+    }
+
+    /// Begins to give up all shards; returns which, those included that are being given up already.
+    pub(crate) fn leave_all(&self) -> Vec<usize> {
+        self.mark_leaving(N_SHARDS, |_| true)
+    }
+
+    fn mark_leaving(&self, n: usize, is_meant: impl Fn(&Holding) -> bool) -> Vec<usize> {
         let Some(table) = &self.0 else { return Vec::new() };
-        let mut leaving = Vec::new();
-        for (shard, place) in table.write().iter_mut().enumerate().rev() {
-            let Some(holding) = place.holding.as_mut().filter(|holding| !holding.is_leaving) else {
-                continue;
-            };
-            if leaving.len() == n {
-                break;
-            }
+        let mut places = table.write();
+        let holdings = places.iter_mut().enumerate().rev().filter_map(|(shard, place)| {
+            let holding = place.holding.as_mut().filter(|holding| is_meant(holding))?;
+            Some((shard, holding))
+        });
+        let mark = |(shard, holding): (usize, &mut Holding)| {
             holding.is_leaving = true;
-            leaving.push(shard);
-        }
-        leaving
+            shard
+        };
+        holdings.take(n).map(mark).collect()
     }
 
-    /// Takes away what is given up, for good: only a later claim brings it back.
-    pub(crate) fn remove(&self, shards: &[usize]) {
-        let Some(table) = &self.0 else { return };
-        let mut places = table.write();
-        for &shard in shards {
-            if let Some(place) = places.get_mut(shard) {
-                let epoch = place.holding.take().map_or(0, |holding| holding.epoch);
-                place.given_up = place.given_up.max(epoch);
-            }
-        }
+    /// What is believed in, that which is being given up included: nothing else is renewed.
+    pub(crate) fn believed(&self, now: Instant) -> Vec<Held> {
+        let Some(table) = &self.0 else { return Vec::new() };
+        let places = table.read();
+        let holdings = (0_i64..).zip(places.iter()).filter_map(|(id, place)| Some((id, place.holding?)));
+        let believed = holdings.filter(|(_, holding)| holding.until > now);
+        believed.map(|(id, holding)| Held { id, epoch: holding.epoch }).collect()
     }
 
-    /// The database does not know that these were given up: as long as it says that they are held, they are.
-    pub(crate) fn keep(&self, shards: &[usize]) {
-        let Some(table) = &self.0 else { return };
+    /// Takes away what is given up, for good: only a later claim brings it back. Returns what was held.
+    pub(crate) fn remove(&self, shards: &[usize]) -> Vec<Held> {
+        let Some(table) = &self.0 else { return Vec::new() };
         let mut places = table.write();
+        let mut removed = Vec::new();
         for &shard in shards {
-            if let Some(place) = places.get_mut(shard) {
-                place.given_up = 0;
-            }
+            let Some(place) = places.get_mut(shard) else { continue };
+            let Some(holding) = place.holding.take() else { continue };
+            place.given_up = place.given_up.max(holding.epoch);
+            removed.push(Held { id: i64::try_from(shard).unwrap_or_default(), epoch: holding.epoch });
         }
+        removed
     }
 
     /// How many shards are held, those not counted that are being given up.
@@ -229,9 +238,8 @@ mod tests {
         assert_eq!(leases.lease_at(3, now), None);
 
         assert_eq!(leases.take(&held(&[(3, 9)]), now, until), [3], "it was claimed anew");
-        leases.remove(&[3]);
-        leases.keep(&[3]);
-        assert_eq!(leases.take(&held(&[(3, 9)]), now, until), [3], "the database did not hear of it");
+        assert_eq!(leases.remove(&[3, 5]), held(&[(3, 9)]));
+        assert_eq!(leases.take(&held(&[(3, 9)]), now, until), [] as [usize; 0]);
     }
 
     #[test]
@@ -240,8 +248,13 @@ mod tests {
         let now = Instant::now();
         let until = now + Duration::from_secs(9);
         leases.take(&held(&[(3, 7)]), now, until);
+        let lease = leases.lease_at(3, now).expect("it is held");
         assert_eq!(leases.drop_lapsed(now), [] as [usize; 0]);
+        assert_eq!(leases.believed(now), held(&[(3, 7)]));
+        assert_eq!(leases.believed(until), []);
+        assert!(leases.holds_at(lease, now) && !leases.holds_at(lease, until));
         assert_eq!(leases.drop_lapsed(until), [3]);
         assert_eq!(leases.take(&held(&[(3, 7)]), now, until), [3]);
+        assert!(!leases.holds_at(lease, now), "what was begun before is not gone on with");
     }
 }

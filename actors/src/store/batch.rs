@@ -212,6 +212,6 @@ fn added_of(json: &str) -> Result<HashMap<String, (i64, String)>, StoreError> {
     Ok(read::<Vec<(String, (i64, String))>>(json)?.into_iter().collect())
 }
 
-fn read<T: DeserializeOwned>(json: &str) -> Result<T, StoreError> {
-    serde_json::from_str(json).map_err(|error| StoreError::Refused(format!("a batch's answer: {error}")))
+pub(super) fn read<T: DeserializeOwned>(json: &str) -> Result<T, StoreError> {
+    serde_json::from_str(json).map_err(|error| StoreError::Refused(format!("a statement's answer: {error}")))
 }

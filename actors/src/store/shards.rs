@@ -2,27 +2,37 @@
 //!
 //! All times are the database's own: replicas need not agree on theirs.
 
-use sqlx::{FromRow, PgPool};
+use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, PgPool, Row};
 
-use super::StoreError;
+use super::batch::read;
+use super::deliveries::to_json;
+use super::{StoreError, in_time};
 
 statements! {
-    ALIVE = postgres "INSERT INTO replicas (id, alive_until) VALUES ($1, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) + $2)
-        ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until
-        RETURNING CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+    /// Goes on holding what a replica believes to hold, and tells the others that it is there, in one statement:
+    /// a replica that is slow does both in time or neither. A lease that has run out is not renewed: it must be
+    /// claimed, like anybody's.
+    RENEW = postgres "WITH here AS (SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now_ms),
+        alive AS (INSERT INTO replicas (id, alive_until) SELECT $1, now_ms + $2 FROM here WHERE $4 ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until),
+        believed AS (SELECT * FROM json_to_recordset(CAST(CAST($3 AS TEXT) AS JSON)) AS r (id BIGINT, epoch BIGINT)),
+        renewed AS (UPDATE shards SET lease_until = here.now_ms + $2 FROM believed, here
+            WHERE shards.id = believed.id AND shards.epoch = believed.epoch AND shards.owner = $1 AND shards.lease_until > here.now_ms
+            RETURNING shards.id, shards.epoch)
+        SELECT now_ms, (SELECT COUNT(*) FROM replicas WHERE id <> $1 AND alive_until > now_ms) AS n_others,
+            (SELECT COUNT(*) FROM replicas WHERE id < $1 AND alive_until > now_ms) AS n_before,
+            (SELECT COALESCE(CAST(json_agg(renewed) AS TEXT), '[]') FROM renewed) AS held FROM here";
     FORGET_REPLICAS = postgres "DELETE FROM replicas WHERE id = $1 OR alive_until < CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) - 60000";
-    COUNT_REPLICAS = postgres "SELECT COUNT(*) FROM replicas WHERE alive_until > CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
-    /// A lease that has run out is not renewed: it must be claimed, like anybody's.
-    RENEW = postgres "UPDATE shards SET lease_until = CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) + $2
-        WHERE owner = $1 AND lease_until > CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) RETURNING id, epoch";
     /// Skips shards for which a write is under way: their owner held the lease when that began.
     CLAIM = postgres "WITH free AS (SELECT id FROM shards
-            WHERE owner IS NULL OR lease_until <= CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)
+            WHERE (owner IS NULL AND $4 = 0) OR lease_until <= CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) - $4
             ORDER BY id LIMIT CAST($3 AS BIGINT) FOR UPDATE SKIP LOCKED)
         UPDATE shards SET owner = $1, epoch = shards.epoch + 1, lease_until = CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) + $2
         FROM free WHERE shards.id = free.id RETURNING shards.id, shards.epoch";
-    RELEASE = postgres "UPDATE shards SET owner = NULL, epoch = epoch + 1, lease_until = NULL
-        WHERE owner = $1 AND id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(CAST($2 AS TEXT) AS JSON)) AS value)";
+    /// Only under the lease that is given up: late, it takes nothing from a later one.
+    RELEASE = postgres "UPDATE shards SET owner = NULL, epoch = shards.epoch + 1, lease_until = NULL
+        FROM json_to_recordset(CAST(CAST($2 AS TEXT) AS JSON)) AS r (id BIGINT, epoch BIGINT)
+        WHERE shards.id = r.id AND shards.epoch = r.epoch AND shards.owner = $1";
     RELEASE_ALL = postgres "UPDATE shards SET owner = NULL, epoch = epoch + 1, lease_until = NULL WHERE owner = $1";
     /// Which of these leases hold, and keeps them from being claimed until the transaction ends. Renewing
     /// them is not kept from.
@@ -34,7 +44,7 @@ statements! {
 }
 
 /// A shard that a replica holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow, Serialize, Deserialize)]
 pub(crate) struct Held {
     /// 0 to 255.
     pub(crate) id: i64,
@@ -42,38 +52,59 @@ pub(crate) struct Held {
     pub(crate) epoch: i64,
 }
 
-/// Tells the others that a replica is there, for so long from now on. Returns the time there, in epoch
-/// milliseconds.
-pub(crate) async fn tell_alive(pool: &PgPool, replica: &str, lease_ms: i64) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar(ALIVE.postgres).bind(replica).bind(lease_ms).fetch_one(pool).await?)
+/// What a renewal found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Renewed {
+    /// The time there, in epoch milliseconds.
+    pub(crate) there_ms: i64,
+    /// What is held on.
+    pub(crate) held: Vec<Held>,
+    /// How many other replicas there are, and how many of them come first in the order of names.
+    pub(crate) n_others: i64,
+    pub(crate) n_before: i64,
 }
 
-/// Goes on holding a replica's shards. Returns those that it holds still, and how many replicas there are.
+/// Goes on holding those shards, as far as the replica holds them still. When it `counts`, the others are told
+/// that it is there, for as long as a lease lasts.
 pub(crate) async fn renew(
     pool: &PgPool,
     replica: &str,
     lease_ms: i64,
-) -> Result<(Vec<Held>, i64), StoreError> {
-    let held = sqlx::query_as(RENEW.postgres).bind(replica).bind(lease_ms).fetch_all(pool).await?;
-    let n_replicas = sqlx::query_scalar(COUNT_REPLICAS.postgres).fetch_one(pool).await?;
-    Ok((held, n_replicas))
+    believed: &[Held],
+    counts: bool,
+) -> Result<Renewed, StoreError> {
+    let renewing =
+        sqlx::query(RENEW.postgres).bind(replica).bind(lease_ms).bind(to_json(&believed)?).bind(counts);
+    let row = renewing.fetch_one(pool).await?;
+    let held: String = row.try_get("held")?;
+    Ok(Renewed {
+        there_ms: row.try_get("now_ms")?,
+        held: read(&held)?,
+        n_others: row.try_get("n_others")?,
+        n_before: row.try_get("n_before")?,
+    })
 }
 
-/// Takes up to `n` shards that nobody holds.
+/// Takes up to `n` shards that nobody holds; with `left_for_ms` above 0 only those whose lease ran out that long
+/// ago, and that nobody wanted since.
 pub(crate) async fn claim(
     pool: &PgPool,
     replica: &str,
     lease_ms: i64,
     n: i64,
+    left_for_ms: i64,
 ) -> Result<Vec<Held>, StoreError> {
-    Ok(sqlx::query_as(CLAIM.postgres).bind(replica).bind(lease_ms).bind(n).fetch_all(pool).await?)
+    let claiming = sqlx::query_as(CLAIM.postgres).bind(replica).bind(lease_ms).bind(n).bind(left_for_ms);
+    Ok(claiming.fetch_all(pool).await?)
 }
 
 /// Gives shards up, so that another replica can take them at once.
-pub(crate) async fn release(pool: &PgPool, replica: &str, ids: &[i64]) -> Result<(), StoreError> {
-    let ids = super::deliveries::to_json(&ids)?;
-    sqlx::query(RELEASE.postgres).bind(replica).bind(ids).execute(pool).await?;
-    Ok(())
+pub(crate) async fn release(pool: &PgPool, replica: &str, held: &[Held]) -> Result<(), StoreError> {
+    in_time(async {
+        sqlx::query(RELEASE.postgres).bind(replica).bind(to_json(&held)?).execute(pool).await?;
+        Ok(())
+    })
+    .await
 }
 
 /// Counts no more among the replicas: the others take what this one gives up.

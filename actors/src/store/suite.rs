@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 
 mod app_budgets;
+mod book;
 mod copy;
 pub(crate) mod deliveries;
 mod plans;
