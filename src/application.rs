@@ -86,7 +86,7 @@ impl Application {
         }
         let shutdown_timeout = settings.server.shutdown_timeout;
         let ops_listen = settings.server.ops_listen;
-        let state = web::Data::new(AppState { hub: hub.clone(), settings });
+        let state = web::Data::new(AppState::new(hub.clone(), settings));
         let ops_server = match ops_listen {
             Some(address) => Some(
                 serve_ops(address, state.clone())

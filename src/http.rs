@@ -30,6 +30,7 @@ mod api_key;
 mod page;
 mod root;
 mod sessions;
+mod throttle;
 pub(crate) mod tokens;
 mod users;
 
@@ -38,12 +39,15 @@ use casewire_actors::hub::Hub;
 
 use self::frame::{Endpoint, Resource, Verb};
 use self::options::Metadata;
+use self::throttle::Throttle;
 use crate::settings::Settings;
 
 /// What all handlers share.
 pub(crate) struct AppState {
     /// The actors' mailboxes.
     pub(crate) hub: Hub,
+    /// How many requests each user may make.
+    pub(crate) throttle: Throttle,
     /// The settings of this process.
     pub(crate) settings: Settings,
 }
@@ -70,6 +74,12 @@ macro_rules! admin {
     ($handler:path) => {
         Endpoint::Admin(|request, admin| Box::pin($handler(request, admin)))
     };
+}
+
+impl AppState {
+    pub(crate) fn new(hub: Hub, settings: Settings) -> Self {
+        Self { hub, throttle: Throttle::new(settings.auth.request_rate), settings }
+    }
 }
 
 /// Every route of the API. The operators' endpoints are in [`ops`].

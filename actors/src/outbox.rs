@@ -334,25 +334,36 @@ const COUNT_GOOD_FOR: Duration = Duration::from_secs(1);
 /// So many counts are kept at most.
 const MAX_COUNTS: usize = 10_000;
 
+impl Queue {
+    fn unknown() -> Self {
+        Self { counted_at: Instant::now(), n_counted: 0, n_since: 0 }
+    }
+}
+
 impl Queues {
     /// Lets one more in, unless so many wait already.
     async fn let_in(&self, db: &Db, user_id: &str, limit: i64) -> Result<bool, StoreError> {
-        if let Some(mut queue) =
-            self.0.get_mut(user_id).filter(|queue| queue.counted_at.elapsed() < COUNT_GOOD_FOR)
-        {
-            if queue.n_counted >= limit {
+        if let Some(mut queue) = self.0.get_mut(user_id) {
+            let is_good = queue.counted_at.elapsed() < COUNT_GOOD_FOR;
+            if is_good && queue.n_counted >= limit {
                 return Ok(false);
             }
-            if queue.n_counted + queue.n_since < limit {
+            if is_good && queue.n_counted + queue.n_since < limit {
                 queue.n_since += 1;
                 return Ok(true);
             }
+            // This one counts again; those that come meanwhile go by what is known.
+            queue.n_counted += std::mem::take(&mut queue.n_since);
+            queue.counted_at = Instant::now();
         }
         let n_counted = deliveries::pending_of_user(db, user_id).await?;
         if self.0.len() >= MAX_COUNTS {
             self.0.clear();
         }
-        self.0.insert(user_id.to_owned(), Queue { counted_at: Instant::now(), n_counted, n_since: 1 });
+        let mut queue = self.0.entry(user_id.to_owned()).or_insert_with(Queue::unknown);
+        queue.n_counted = n_counted;
+        queue.counted_at = Instant::now();
+        queue.n_since += 1;
         Ok(n_counted < limit)
     }
 }

@@ -212,6 +212,7 @@ impl Handler<ListRecords> for Records {
         let archive = self.0.clone();
         Box::pin(async move {
             let ListRecords { user_id, page } = message;
+            let _turn = archive.shared.turns.take().await?;
             let (records, next_cursor) = archive.list(user_id.as_deref(), &page).await?;
             let n_total = match &user_id {
                 Some(user_id) => Some(records::count(&archive.shared.db, user_id, &page.filter).await?),

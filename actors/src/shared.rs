@@ -10,6 +10,7 @@ use crate::kernel::{Mailbox, Registry, Sources, Terms, start};
 use crate::metrics::Metrics;
 use crate::pulse::Depths;
 use crate::store::Db;
+use crate::store::turns::Turns;
 use crate::writer::Writer;
 
 /// What every actor of the hub is given.
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     /// For which instances and accounts this process delivers.
     pub(crate) leases: Leases,
     pub(crate) depths: Depths,
+    /// For lists, counts and the like.
+    pub(crate) turns: Turns,
     /// What other replicas are told.
     pub(crate) signals: Signals,
     /// Where actors run that answer the HTTP layer.
@@ -60,6 +63,7 @@ impl Shared {
         });
         Self {
             began_at_ms: sources.now_ms(),
+            turns: Turns::of(&db),
             db,
             writer,
             sources,

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool};
+use sqlx::{Connection, PgConnection, PgPool, SqliteConnection, SqlitePool};
 
 #[macro_use]
 mod dialect;
@@ -36,6 +36,7 @@ pub(crate) mod retention;
 pub(crate) mod routing;
 pub(crate) mod shards;
 pub(crate) mod tokens;
+pub(crate) mod turns;
 pub(crate) mod users;
 
 #[cfg(test)]
@@ -93,21 +94,31 @@ impl From<sqlx::Error> for StoreError {
             return Self::Orphan;
         }
         match refusal.code().as_deref() {
-            // SQLite: busy, locked, I/O error, full, cannot open. PostgreSQL: connection, resources,
-            // operator intervention, system error, serialization failure, read-only transaction.
-            Some("5" | "6" | "10" | "13" | "14" | "517" | "261" | "778" | "25006") => {
+            // PostgreSQL: serialization failure and deadlock.
+            Some("40001" | "40P01") => Self::Contended,
+            Some(code) if is_transient_postgres(code) || is_transient_sqlite(code) => {
                 Self::Unavailable(refusal.message().to_owned())
             }
-            // Serialization failure and deadlock.
-            Some("40001" | "40P01") => Self::Contended,
-            Some(code) if is_transient_postgres(code) => Self::Unavailable(refusal.message().to_owned()),
             _ => Self::Refused(refusal.message().to_owned()),
         }
     }
 }
 
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// Connection, resources, operator intervention, system error, serialization failure; read-only transaction.
 fn is_transient_postgres(code: &str) -> bool {
-    code.len() == 5 && ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+    code == "25006"
+        || code.len() == 5 && ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+}
+
+/// Busy, locked, read-only, I/O error, full, cannot open: the lowest byte of a code, whatever the others add.
+fn is_transient_sqlite(code: &str) -> bool {
+    code.parse::<u32>().is_ok_and(|code| code < 0x1_0000 && matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14))
 }
 
 /// How long one question to the store may take before it counts as not available: a server that is cut off
@@ -115,9 +126,19 @@ fn is_transient_postgres(code: &str) -> bool {
 const ANSWER_LIMIT: Duration = Duration::from_secs(8);
 
 /// Waits for the store, but not for ever.
-pub(crate) async fn in_time<T>(asking: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = |_| Err(StoreError::Unavailable("it did not answer in time".to_owned()));
-    tokio::time::timeout(ANSWER_LIMIT, asking).await.unwrap_or_else(late)
+pub(crate) async fn in_time<T, E>(asking: impl Future<Output = Result<T, E>>) -> Result<T, E>
+where
+    E: From<std::io::Error>,
+{
+    within(ANSWER_LIMIT, asking).await
+}
+
+async fn within<T, E>(limit: Duration, asking: impl Future<Output = Result<T, E>>) -> Result<T, E>
+where
+    E: From<std::io::Error>,
+{
+    let late = || std::io::Error::new(std::io::ErrorKind::TimedOut, "it did not answer in time");
+    tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(late().into()))
 }
 
 /// The database, for reading. Clones share their connections.
@@ -236,6 +257,9 @@ impl Db {
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            // A commit that fails, for lack of space for instance, has ended its transaction inside SQLite; outside
+            // it counts as open for ever. Such a connection is exchanged for a new one.
+            .before_acquire(|conn, _| Box::pin(async move { Ok(!conn.is_in_transaction()) }))
             .connect_with(options.clone())
             .await?;
         let checkpoints = SqlitePoolOptions::new()
@@ -371,11 +395,31 @@ async fn migrations_in(conn: &mut Conn<'_>) -> Result<SchemaState, StoreError> {
 const SESSION: &str = "SET idle_in_transaction_session_timeout = '2s'; SET lock_timeout = '10s'; \
     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 
-/// Options of a pool whose sessions begin as they must.
+/// How long a connection may take to show that its server is there.
+const PING_LIMIT: Duration = Duration::from_secs(2);
+
+/// Options of a pool whose sessions begin as they must, and in which a server that is gone without a word, as when
+/// its machine fails, occupies no place for longer than a moment.
 pub(crate) fn session_pool() -> PgPoolOptions {
-    PgPoolOptions::new().after_connect(|conn, _| {
-        Box::pin(async move { sqlx::raw_sql(SESSION).execute(conn).await.map(drop) })
-    })
+    PgPoolOptions::new()
+        .after_connect(|conn, _| Box::pin(begin_session(conn)))
+        .test_before_acquire(false)
+        .before_acquire(|conn, _| Box::pin(is_there(conn)))
+        .after_release(|conn, _| Box::pin(is_there(conn)))
+}
+
+/// A server that another one's log is played back on may be behind: what was revoked counts there still.
+async fn begin_session(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(SESSION).execute(&mut *conn).await?;
+    let is_standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(conn).await?;
+    let refusal =
+        || std::io::Error::new(std::io::ErrorKind::NotConnected, "it is a standby that is not promoted yet");
+    if is_standby { Err(refusal().into()) } else { Ok(()) }
+}
+
+async fn is_there(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    within(PING_LIMIT, conn.ping()).await?;
+    Ok(true)
 }
 
 fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {

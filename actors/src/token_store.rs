@@ -29,6 +29,7 @@ use crate::domain::token::{Digest, NewToken, Session, TokenInfo, TokenKind, writ
 use crate::domain::token_policy::TokenPolicy;
 use crate::shared::Shared;
 use crate::store::tokens::{self, Issued, TokenRow};
+use crate::store::turns::Turns;
 use crate::store::{StoreError, in_time, marks};
 use crate::writer::{Apply, Change, WriteError};
 
@@ -62,6 +63,8 @@ pub struct TokenStore {
     /// Where the mark stood when everything in memory was true.
     seen_mark: Option<i64>,
     is_polling: bool,
+    /// For tokens that are not in memory, so that those of nobody, in whatever number, hold up no look at the mark.
+    turns: Turns,
 }
 
 impl TokenStore {
@@ -267,8 +270,11 @@ impl Handler<CheckToken> for TokenStore {
     type Result = ResponseActFuture<Self, Result<Option<Arc<Session>>, StoreError>>;
 
     fn handle(&mut self, CheckToken(digest): CheckToken, _: &mut Context<Self>) -> Self::Result {
-        let (db, began_in) = (self.shared.db.clone(), self.generation);
-        let reading = async move { tokens::by_digest(&db, &digest.to_hex()).await };
+        let (db, turns, began_in) = (self.shared.db.clone(), self.turns.clone(), self.generation);
+        let reading = async move {
+            let _turn = turns.take().await?;
+            tokens::by_digest(&db, &digest.to_hex()).await
+        };
         Box::pin(
             reading
                 .into_actor(self)

@@ -88,6 +88,7 @@ impl Home {
             "server": {"listen": "127.0.0.1:0"},
             "database": {"url": home.database_url},
             "secrets": {"key": SEALING_KEY},
+            "auth": {"request_rate": "unlimited"},
             "twitter": {
                 "api_url": if x.url.is_empty() { "http://127.0.0.1:9" } else { &x.url },
                 "consumer_key": x.consumer_key, "consumer_secret": x.consumer_secret,

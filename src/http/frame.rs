@@ -1,8 +1,8 @@
 //! The frame around every handler: which checks run in which order, and what every answer carries.
 //!
 //! The order is that of Django REST framework, which clients can tell apart by its answers: route (404),
-//! `Accept` (406), authentication (401), permission (403), method (405); then, inside the handler, the
-//! object (404, 403), the body (415, 400) and its validation (400). Handlers are plain functions from a
+//! `Accept` (406), authentication (401), permission (403), throttle (429), method (405); then, inside the
+//! handler, the object (404, 403), the body (415, 400) and its validation (400). Handlers are plain functions from a
 //! [`Request`], and the [`Caller`] or [`Admin`] that their entry in the table asks for, to an answer.
 
 use std::panic::AssertUnwindSafe;
@@ -184,10 +184,12 @@ async fn answer(mounted: &Mounted, request: Request) -> Result<HttpResponse, Pro
         Some(Endpoint::Public(handle) | Endpoint::Page(handle)) => handle(request).await,
         Some(Endpoint::User(handle)) => {
             let caller = auth::caller(&request).await?;
+            request.state().throttle.check(&caller)?;
             handle(request, caller).await
         }
         Some(Endpoint::Admin(handle)) => {
             let admin = auth::caller(&request).await?.into_admin()?;
+            request.state().throttle.check(&admin)?;
             handle(request, admin).await
         }
         None => {

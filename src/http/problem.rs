@@ -83,6 +83,14 @@ impl Problem {
         Self::field("non_field_errors", message)
     }
 
+    /// 429 in the words of Django REST framework.
+    pub(crate) fn throttled(wait: Duration) -> Self {
+        let seconds = whole_seconds(wait);
+        let plural = if seconds == 1 { "" } else { "s" };
+        let text = format!("Request was throttled. Expected available in {seconds} second{plural}.");
+        Self::TooMany(text, wait)
+    }
+
     /// 503: too much is going on at this moment.
     pub(crate) fn contended() -> Self {
         Self::Unavailable(RETRY_SOON)
@@ -207,12 +215,7 @@ impl From<AccountsError> for Problem {
             AccountsError::Absent => Self::NoSuch("User"),
             AccountsError::LastAdmin => Self::Conflict("The last admin cannot be deleted.".to_owned()),
             AccountsError::Refused => Self::non_field("Unable to log in with provided credentials."),
-            AccountsError::TooManyAttempts(wait) => {
-                let seconds = whole_seconds(wait);
-                let plural = if seconds == 1 { "" } else { "s" };
-                let text = format!("Request was throttled. Expected available in {seconds} second{plural}.");
-                Self::TooMany(text, wait)
-            }
+            AccountsError::TooManyAttempts(wait) => Self::throttled(wait),
             AccountsError::Write(error) => error.into(),
         }
     }

@@ -38,6 +38,7 @@ const ADDRESS: &str = "an address with a port, such as 127.0.0.1:8000 or [::1]:8
 const DURATION: &str = "a number with a unit, such as 30d, 12h, 15m, 2s or 250ms";
 const DURATION_OR_NEVER: &str = "a number with a unit, such as 30d or 12h, or never";
 const RATE: &str = "a number of times in a period, such as \"20 per 1s\" or \"10 per 1m\"";
+const RATE_OR_UNLIMITED: &str = "a number of times in a period, such as \"1000 per 1s\", or unlimited";
 const SWITCH: &str = "true or false";
 const URL: &str = "an http or https URL without user, query or fragment, such as https://hub.example.com";
 const QUOTED_TEXT: &str = "a text, in quotes where it looks like a number";
@@ -72,6 +73,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("auth.password_check", Form::Text, "length or common"),
     key("auth.login_attempts", Form::Text, RATE),
+    key("auth.request_rate", Form::Text, RATE_OR_UNLIMITED),
     key("twitter.api_url", Form::Text, URL),
     key("twitter.authorize_url", Form::Text, URL),
     secret("twitter.consumer_key", Form::Text, QUOTED_TEXT),

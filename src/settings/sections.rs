@@ -127,6 +127,9 @@ pub struct Auth {
     pub password_check: PasswordCheck,
     /// Failed logins from one address; three times as many for one user name from anywhere.
     pub login_attempts: Rate,
+    /// Requests of one user, counted by each process; `None` for any number.
+    #[serde(deserialize_with = "values::rate_or_unlimited")]
+    pub request_rate: Option<Rate>,
 }
 
 impl Default for Auth {
@@ -140,6 +143,7 @@ impl Default for Auth {
             token_prefix: String::new(),
             password_check: PasswordCheck::Length,
             login_attempts: rate(10, 60_000),
+            request_rate: Some(rate(1000, 1000)),
         }
     }
 }

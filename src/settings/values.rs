@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use casewire_actors::domain::duration::parse_duration_ms;
+use casewire_actors::domain::rate::{Rate, RateError};
 use casewire_actors::domain::secret::Secret;
 use ipnet::IpNet;
 use serde::de::Error as _;
@@ -201,6 +202,15 @@ pub(super) fn duration_or_never<'de, D: Deserializer<'de>>(
     parsed(deserializer, |text| match text {
         "never" => Ok(None),
         text => parse_duration(text).map(Some),
+    })
+}
+
+pub(super) fn rate_or_unlimited<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Rate>, D::Error> {
+    parsed(deserializer, |text| match text {
+        "unlimited" => Ok(None),
+        text => text.parse().map(Some).map_err(|error: RateError| error.to_string()),
     })
 }
 

@@ -95,3 +95,21 @@ fn the_answer_names_the_user_and_when_the_token_ends() {
     assert_eq!(body["user"]["username"], "admin@example.com");
     assert_eq!(body["user"]["is_staff"], true);
 }
+
+#[test]
+fn a_user_who_floods_is_told_to_wait_and_others_are_not() {
+    let hub = TestHub::with(&[("AUTH__REQUEST_RATE", "3 per 30s")]);
+    let admin = hub.admin();
+    let other = hub.user(&admin, "other@example.com");
+    let statuses = [(); 3].map(|()| hub.get("/auth/tokens/", Some(&other.token)).status);
+    assert_eq!(statuses, [200; 3]);
+    let throttled = hub.get("/auth/tokens/", Some(&other.token));
+    let wait: u64 = throttled.header("retry-after").expect("when to come back").parse().expect("seconds");
+    assert!((1..=10).contains(&wait), "a third of the period, not {wait}");
+    let plural = if wait == 1 { "" } else { "s" };
+    let detail = format!("Request was throttled. Expected available in {wait} second{plural}.");
+    assert_eq!(throttled.told(), (429, json!({ "detail": detail })));
+    assert_eq!(hub.get("/auth/users/", Some(&other.token)).status, 403, "permission comes before");
+    assert_eq!(hub.get("/auth/users/", Some(&admin.token)).status, 200, "others are not affected");
+    hub.log_in("other@example.com");
+}

@@ -108,8 +108,7 @@ async fn send_all(pool: PgPool, outgoing: Outgoing) {
 /// Sends signals at once.
 pub(super) async fn send_now(pool: &PgPool, signals: &BTreeSet<Signal>) {
     let Ok(payload) = serde_json::to_string(signals) else { return };
-    let sending = async { Ok(sqlx::query(NOTIFY.postgres).bind(payload).execute(pool).await?) };
-    if let Err(error) = in_time(sending).await {
+    if let Err(error) = in_time(sqlx::query(NOTIFY.postgres).bind(payload).execute(pool)).await {
         tracing::debug!(%error, "signals were not sent; the other replicas find out by themselves");
     }
 }

@@ -7,12 +7,15 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use super::gate::lost_lease;
 use super::rate_window::counted_ms;
 use super::run::store_failure;
+use crate::cluster::leases::Lease;
 use crate::domain::failure::Failure;
 use crate::domain::rate::Rate;
 use crate::shared::Shared;
 use crate::store::rate_allotments::{self, TakeAllotment};
+use crate::store::shards::Fenced;
 use crate::store::{StoreError, in_time};
 use crate::writer::{Apply, WriteError};
 
@@ -31,28 +34,35 @@ pub(crate) fn is_kept(rate: Rate) -> bool {
 pub(crate) struct Allotments {
     shared: Shared,
     instance_id: String,
+    lease: Lease,
     current: Rc<RefCell<Option<String>>>,
     n_left: Rc<Cell<u32>>,
 }
 
 impl Allotments {
     /// Nothing is taken yet.
-    pub(crate) fn new(shared: Shared, instance_id: &str) -> Self {
-        Self { shared, instance_id: instance_id.to_owned(), current: Rc::default(), n_left: Rc::default() }
+    pub(crate) fn new(shared: Shared, instance_id: &str, lease: Lease) -> Self {
+        let instance_id = instance_id.to_owned();
+        Self { shared, instance_id, lease, current: Rc::default(), n_left: Rc::default() }
     }
 
     /// Takes one call, out of what is stored as taken. One caller at a time.
     pub(crate) async fn take_one(&self, rate: Rate) -> Result<(), Failure> {
         if self.n_left.get() == 0 {
             let n_calls = (rate.n_calls() / N_PARTS).max(1);
-            self.take(rate, n_calls).await.map_err(|error| store_failure(&error.to_string()))?;
+            self.take(rate, n_calls).await?;
             self.n_left.set(n_calls);
         }
         self.n_left.set(self.n_left.get() - 1);
         Ok(())
     }
 
-    async fn take(&self, rate: Rate, n_calls: u32) -> Result<(), WriteError> {
+    /// Adds so many calls that were made already, when nothing was stored of them.
+    pub(crate) async fn add_used(&self, rate: Rate, n_calls: u32) -> Result<(), Failure> {
+        self.take(rate, n_calls).await
+    }
+
+    async fn take(&self, rate: Rate, n_calls: u32) -> Result<(), Failure> {
         let now_ms = self.shared.sources.now_ms();
         let id = self.shared.sources.id();
         let previous = self.current.borrow().clone();
@@ -64,7 +74,12 @@ impl Allotments {
             now_ms,
             forget_until_ms: now_ms - counted_ms(rate),
         };
-        self.shared.writer.ask(Apply(taking)).await??;
+        let taking = Fenced::new(&self.shared.leases, self.lease, taking);
+        let taken = match self.shared.writer.ask(Apply(taking)).await {
+            Ok(taken) => taken.map_err(WriteError::from),
+            Err(error) => Err(error.into()),
+        };
+        taken.map_err(|error| store_failure(&error.to_string()))?.ok_or_else(lost_lease)?;
         self.current.replace(Some(id));
         Ok(())
     }

@@ -45,9 +45,9 @@ impl Reservation {
     /// The call starts now. Gives the time, in epoch milliseconds.
     pub(crate) fn start(mut self) -> i64 {
         self.is_started = true;
-        let now_ms = self.gate.shared.sources.now_ms();
-        self.gate.window.borrow_mut().start_reserved(now_ms);
-        now_ms
+        let sources = &self.gate.shared.sources;
+        self.gate.window.borrow_mut().start_reserved(sources.steady_ms());
+        sources.now_ms()
     }
 }
 
@@ -72,7 +72,7 @@ impl Gate {
         standing: Arc<Standing>,
     ) -> Self {
         let window = Rc::new(RefCell::new(RateWindow::new(rate)));
-        let allotments = Allotments::new(shared.clone(), target_id);
+        let allotments = Allotments::new(shared.clone(), target_id, lease);
         Self {
             shared,
             window,
@@ -99,10 +99,19 @@ impl Gate {
         self.window.borrow().rate()
     }
 
+    /// Before another rate is kept: one that the store is to know of goes on from what has started.
+    pub(crate) async fn count_for(&self, rate: Rate) -> Result<(), Failure> {
+        let n_started = self.window.borrow().n_started();
+        if is_kept(rate) && !is_kept(self.rate()) && n_started > 0 {
+            self.allotments.add_used(rate, n_started).await?;
+        }
+        Ok(())
+    }
+
     /// Goes on counting a kept rate where owners of before have stopped.
     pub(crate) async fn recount(&self) -> Result<(), StoreError> {
         let rate = self.rate();
-        let starts = self.allotments.starts(rate).await?;
+        let starts = self.allotments.starts(rate).await?.into_iter().map(|at_ms| self.steadily(at_ms));
         *self.window.borrow_mut() = RateWindow::with_starts(rate, starts);
         Ok(())
     }
@@ -110,8 +119,15 @@ impl Gate {
     /// Counts as used up at that time: for one who cannot know what others sent until then.
     pub(crate) fn use_up(&self, at_ms: i64) {
         self.n_passed.set(self.n_passed.get() + 1);
+        let at_ms = self.steadily(at_ms);
         let mut window = self.window.borrow_mut();
         *window = RateWindow::used_up(window.rate(), at_ms);
+    }
+
+    /// A time of day, in epoch milliseconds, by the clock that the window goes by: one that is not set meanwhile.
+    fn steadily(&self, at_ms: i64) -> i64 {
+        let sources = &self.shared.sources;
+        sources.steady_ms() - (sources.now_ms() - at_ms)
     }
 
     /// Whether a call may be made: the lease under which this process delivers holds still.
@@ -135,12 +151,12 @@ impl Gate {
                 return Err(self.pause_as_failure());
             }
             if !self.is_open() {
-                return Err(Self::lost_lease());
+                return Err(lost_lease());
             }
             if !waited.is_zero() && !self.standing.may_begin() {
                 return Err(Self::stopped(now_ms));
             }
-            let started = self.window.borrow_mut().try_reserve(now_ms);
+            let started = self.window.borrow_mut().try_reserve(self.shared.sources.steady_ms());
             let Err(Wait { wait_ms }) = started else {
                 self.shared.metrics.rate_limited(waited);
                 self.n_passed.set(self.n_passed.get() + 1);
@@ -160,23 +176,15 @@ impl Gate {
             self.window.borrow_mut().release_reserved();
             return Err(failure);
         }
-        Ok(Reservation { gate: self.clone(), is_started: false, is_allotted })
+        let reservation = Reservation { gate: self.clone(), is_started: false, is_allotted };
+        // Storing it may have taken long.
+        if self.is_open() { Ok(reservation) } else { Err(lost_lease()) }
     }
 
     /// Whether the rate lets nothing start now.
     #[cfg(test)]
     pub(crate) fn would_wait(&self) -> bool {
-        self.window.borrow().clone().try_reserve(self.shared.sources.now_ms()).is_err()
-    }
-
-    fn lost_lease() -> Failure {
-        Failure {
-            class: ErrorClass::Unavailable,
-            effect: Effect::None,
-            http_status: None,
-            detail: "another replica delivers for this target now".to_owned(),
-            retry_at_ms: None,
-        }
+        self.window.borrow().clone().try_reserve(self.shared.sources.steady_ms()).is_err()
     }
 
     /// Nothing failed: whoever goes on, this process after its next start perhaps, does so at once.
@@ -213,5 +221,16 @@ impl Gate {
     /// Until when nothing passes; in the past when there is no pause.
     pub(crate) fn paused_until(&self) -> i64 {
         self.paused_until.get()
+    }
+}
+
+/// Another replica goes on.
+pub(super) fn lost_lease() -> Failure {
+    Failure {
+        class: ErrorClass::Unavailable,
+        effect: Effect::None,
+        http_status: None,
+        detail: "another replica delivers for this target now".to_owned(),
+        retry_at_ms: None,
     }
 }

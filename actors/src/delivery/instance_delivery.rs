@@ -19,10 +19,11 @@ use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::domain::rate::Rate;
 use crate::servicenow::client::ServiceNow;
 use crate::servicenow::customers::CustomerTable;
-use crate::store::StoreError;
 use crate::store::conversations::{self, Conversation};
 use crate::store::deliveries::Delivery as Row;
 use crate::store::instances::{self, SetStatus};
+use crate::store::shards::Fenced;
+use crate::store::{StoreError, in_time};
 use crate::writer::Apply;
 
 /// How many conversations an actor remembers.
@@ -69,6 +70,8 @@ impl Target for InstanceTarget {
             } else if let Some(at_ms) = others_called_until(run, &instance) {
                 gate.use_up(at_ms);
             }
+        } else {
+            gate.count_for(instance.rate).await.map_err(|failure| StoreError::Unavailable(failure.detail))?;
         }
         Ok(Some(Equipment {
             rate: instance.rate,
@@ -101,6 +104,7 @@ impl Target for InstanceTarget {
             version: Some(health.version),
         };
         // The next change says it again.
+        let change = Fenced::new(&run.shared.leases, run.lease, change);
         let _unsaved = run.shared.writer.ask(Apply(change)).await;
     }
 
@@ -139,7 +143,7 @@ impl Courier for InstanceCourier {
         let remembered = self.remembered.borrow_mut().remove(&key);
         let stored = match remembered {
             Some(conversation) => Ok(Some(conversation)),
-            None => conversations::get(&run.shared.db, &key.0, &key.1).await,
+            None => in_time(conversations::get(&run.shared.db, &key.0, &key.1)).await,
         };
         let conversation = match stored {
             Ok(conversation) => conversation,

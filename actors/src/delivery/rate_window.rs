@@ -58,6 +58,11 @@ impl RateWindow {
         self.rate
     }
 
+    /// How many calls have started of late.
+    pub(super) fn n_started(&self) -> u32 {
+        u32::try_from(self.starts_ms.len()).unwrap_or(u32::MAX)
+    }
+
     /// Keeps another rate from now on; what has started stays counted. Starts that were forgotten
     /// already are taken to be as late as the oldest one known, so a change never allows too much.
     pub(super) fn set_rate(&mut self, rate: Rate) {

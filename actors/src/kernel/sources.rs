@@ -1,17 +1,20 @@
 //! Time, ids and randomness, from outside, so that tests choose them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Instant;
 
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use std::sync::Mutex;
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;
+
+    /// Milliseconds since some moment: however the time of day is set, they go on at the same pace.
+    fn steady_ms(&self) -> i64;
 }
 
 /// The machine's clock.
@@ -23,6 +26,11 @@ impl Clock for SystemClock {
         #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
         let now = chrono::Utc::now();
         now.timestamp_millis()
+    }
+
+    fn steady_ms(&self) -> i64 {
+        static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        i64::try_from(BEGUN.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 }
 
@@ -45,6 +53,10 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now_ms(&self) -> i64 {
         self.0.load(Ordering::SeqCst)
+    }
+
+    fn steady_ms(&self) -> i64 {
+        self.now_ms()
     }
 }
 
@@ -82,6 +94,12 @@ impl Sources {
     /// Milliseconds since the Unix epoch.
     pub fn now_ms(&self) -> i64 {
         self.clock.now_ms() + self.ahead_ms.load(Ordering::Relaxed)
+    }
+
+    /// Milliseconds since some moment, for what must not be moved by a clock that is set, or by another that is
+    /// followed.
+    pub(crate) fn steady_ms(&self) -> i64 {
+        self.clock.steady_ms()
     }
 
     /// To be taken before another clock is asked.

@@ -7,7 +7,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::{AssertSqlSafe, PgConnection, Row, SqliteConnection};
 
@@ -36,12 +35,6 @@ pub(crate) struct Written {
     pub(crate) begun: HashSet<String>,
     /// Deliveries whose outcome stands.
     pub(crate) settled: HashSet<String>,
-}
-
-#[derive(Serialize)]
-struct NamedLease {
-    shard: i64,
-    epoch: i64,
 }
 
 /// A batch as parameters, in this order.
@@ -117,22 +110,9 @@ impl Batch<'_> {
     /// transaction ends. New deliveries need none.
     async fn under_held_leases(&self, conn: &mut PgConnection, replica: &str) -> Result<Self, StoreError> {
         let of_begins = self.begins.iter().map(|begin| begin.lease);
-        let leases: HashSet<(i64, i64)> = of_begins
-            .chain(self.settles.iter().map(|settle| settle.lease))
-            .map(|lease| (lease.shard, lease.epoch))
-            .collect();
-        let mut held: HashSet<i64> = HashSet::new();
-        if !leases.is_empty() {
-            let named: Vec<NamedLease> =
-                leases.iter().map(|&(shard, epoch)| NamedLease { shard, epoch }).collect();
-            let json = to_json(&named)?;
-            let holding = sqlx::query_scalar(shards::HOLD.postgres).bind(json).bind(replica);
-            let answer: String = holding.fetch_one(conn).await?;
-            held = read(&answer)?;
-        }
-        // Of two epochs of one shard only one can be held.
-        let newest = |shard: i64| leases.iter().filter(|lease| lease.0 == shard).map(|lease| lease.1).max();
-        let is_held = |lease: &Lease| held.contains(&lease.shard) && newest(lease.shard) == Some(lease.epoch);
+        let leases = of_begins.chain(self.settles.iter().map(|settle| settle.lease));
+        let held = shards::hold(conn, replica, leases).await?;
+        let is_held = |lease: &Lease| held.contains(&(lease.shard, lease.epoch));
         Ok(Self {
             replica: self.replica,
             news: self.news.clone(),
@@ -144,6 +124,14 @@ impl Batch<'_> {
     async fn write_postgres(&self, conn: &mut PgConnection) -> Result<Written, StoreError> {
         let parameters = self.parameters()?;
         let mut written = Written::default();
+        if !self.news.is_empty() && !self.settles.is_empty() {
+            // Two commits that take the same lanes, one of them for what is new and the other for what has ended,
+            // must not wait for each other.
+            let of_news = self.news.iter().map(|new| new.lane_id.as_str());
+            let lanes: Vec<&str> =
+                of_news.chain(self.settles.iter().map(|settle| settle.lane_id.as_str())).collect();
+            sqlx::query(lanes::LOCK.postgres).bind(to_json(&lanes)?).execute(&mut *conn).await?;
+        }
         if !self.news.is_empty() {
             written.added = added_of(&ask_postgres(conn, deliveries::ADMIT, &parameters.news).await?)?;
         }

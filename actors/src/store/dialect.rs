@@ -27,7 +27,7 @@ macro_rules! statements {
 }
 
 /// Runs one body against the database that is configured: `$pool` is its pool for reading, and
-/// `$sql(NAME)` picks the text of a statement.
+/// `$sql(NAME)` picks the text of a statement. A server that does not answer in time counts as not available.
 macro_rules! on_db {
     ($db:expr, |$pool:ident, $sql:ident| $body:expr) => {
         match $db {
@@ -38,7 +38,7 @@ macro_rules! on_db {
             }
             $crate::store::Db::Postgres($pool) => {
                 let $sql = |sql: $crate::store::Sql| sql.postgres;
-                $body
+                $crate::store::in_time(async { $body }).await
             }
         }
     };

@@ -31,6 +31,8 @@ statements! {
         SELECT MIN(at) FROM (SELECT (SELECT MIN(ready_at) FROM lanes WHERE target_id = targets.id AND urgency = urgencies.urgency AND ready_at IS NOT NULL) AS at
             FROM targets CROSS JOIN urgencies WHERE targets.id IS NOT NULL AND targets.id NOT LIKE 'unrouted:%'
                 AND NOT EXISTS (SELECT 1 FROM instances AS i WHERE i.id = targets.id AND i.status = 'needs_auth') AND NOT EXISTS (SELECT 1 FROM accounts AS a WHERE a.id = targets.id AND a.status = 'needs_auth')) AS oldest";
+    /// `$1`: an array of ids.
+    LOCK = postgres "SELECT id FROM lanes WHERE id IN (SELECT value FROM json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)) AS value) ORDER BY id FOR NO KEY UPDATE";
     /// `$1`: an array of [`Begin`].
     BEGIN = sqlite "UPDATE deliveries SET status = 'sending', journal = r.value->>'journal', begun_at = COALESCE(begun_at, r.value->>'at'), fence = r.value->>'mark'
         FROM json_each($1) AS r WHERE deliveries.id = r.value->>'id' AND deliveries.fence IN (r.value->>'held', r.value->>'mark') AND deliveries.status IN ('queued', 'sending', 'retrying', 'blocked')"

@@ -2,12 +2,16 @@
 //!
 //! All times are the database's own: replicas need not agree on theirs.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, PgPool, Row};
+use sqlx::{FromRow, PgConnection, PgPool, Row};
 
 use super::batch::read;
 use super::deliveries::to_json;
-use super::{StoreError, in_time};
+use super::{Conn, StoreError, in_time};
+use crate::cluster::leases::{Lease, Leases};
+use crate::writer::Change;
 
 statements! {
     /// Goes on holding what a replica believes to hold, and tells the others that it is there, in one statement:
@@ -36,11 +40,11 @@ statements! {
     RELEASE_ALL = postgres "UPDATE shards SET owner = NULL, epoch = epoch + 1, lease_until = NULL WHERE owner = $1";
     /// Which of these leases hold, and keeps them from being claimed until the transaction ends. Renewing
     /// them is not kept from.
-    HOLD = postgres "WITH r AS (SELECT * FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (shard BIGINT, epoch BIGINT)),
-        held AS (SELECT shards.id FROM shards JOIN r ON r.shard = shards.id AND r.epoch = shards.epoch
+    HOLD = postgres "WITH r AS (SELECT * FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id BIGINT, epoch BIGINT)),
+        held AS (SELECT shards.id, shards.epoch FROM shards JOIN r ON r.id = shards.id AND r.epoch = shards.epoch
             WHERE shards.owner = $2 AND shards.lease_until > CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)
             ORDER BY shards.id FOR KEY SHARE OF shards)
-        SELECT COALESCE(CAST(json_agg(id) AS TEXT), '[]') FROM held";
+        SELECT COALESCE(CAST(json_agg(held) AS TEXT), '[]') FROM held";
 }
 
 /// A shard that a replica holds.
@@ -96,6 +100,54 @@ pub(crate) async fn claim(
 ) -> Result<Vec<Held>, StoreError> {
     let claiming = sqlx::query_as(CLAIM.postgres).bind(replica).bind(lease_ms).bind(n).bind(left_for_ms);
     Ok(claiming.fetch_all(pool).await?)
+}
+
+/// Which of these leases, by (shard, epoch), the replica holds. None of them is claimed by another before the
+/// transaction ends.
+pub(super) async fn hold(
+    conn: &mut PgConnection,
+    replica: &str,
+    leases: impl IntoIterator<Item = Lease>,
+) -> Result<HashSet<(i64, i64)>, StoreError> {
+    let leases: HashSet<(i64, i64)> = leases.into_iter().map(|lease| (lease.shard, lease.epoch)).collect();
+    if leases.is_empty() {
+        return Ok(leases);
+    }
+    let held: Vec<Held> = leases.iter().map(|&(id, epoch)| Held { id, epoch }).collect();
+    let holding = sqlx::query_scalar(HOLD.postgres).bind(to_json(&held)?).bind(replica);
+    let answer: String = holding.fetch_one(conn).await?;
+    let held: Vec<Held> = read(&answer)?;
+    Ok(held.into_iter().map(|held| (held.id, held.epoch)).collect())
+}
+
+/// A change that is made only under a lease that holds: `None` when it does not any more.
+#[derive(Debug, Clone)]
+pub(crate) struct Fenced<C> {
+    /// Who makes it, when several replicas do.
+    replica: Option<String>,
+    lease: Lease,
+    change: C,
+}
+
+impl<C> Fenced<C> {
+    /// For the replica that has these leases, under one of them.
+    pub(crate) fn new(leases: &Leases, lease: Lease, change: C) -> Self {
+        Self { replica: leases.replica().map(str::to_owned), lease, change }
+    }
+}
+
+impl<C: Change> Change for Fenced<C> {
+    type Output = Option<C::Output>;
+
+    async fn apply(self, conn: &mut Conn<'_>) -> Result<Option<C::Output>, StoreError> {
+        let Self { replica, lease, change } = self;
+        if let (Conn::Postgres(conn), Some(replica)) = (&mut *conn, replica)
+            && hold(conn, &replica, [lease]).await?.is_empty()
+        {
+            return Ok(None);
+        }
+        change.apply(conn).await.map(Some)
+    }
 }
 
 /// Gives shards up, so that another replica can take them at once.

@@ -17,8 +17,8 @@ statements! {
     DELETE = "DELETE FROM users WHERE id = $1";
     ADMINS = "SELECT username, password_hash FROM users WHERE is_staff AND is_active ORDER BY date_joined, id LIMIT CAST($1 AS BIGINT)";
     COUNT_ADMINS = "SELECT COUNT(*) FROM users WHERE is_staff AND is_active";
-    LOCK_ADMINS = sqlite "SELECT id FROM users WHERE is_staff AND is_active ORDER BY id" postgres "SELECT id FROM users WHERE is_staff AND is_active ORDER BY id FOR UPDATE";
-    LOCK_PASSWORD = sqlite "SELECT password_hash FROM users WHERE id = $1" postgres "SELECT password_hash FROM users WHERE id = $1 FOR UPDATE";
+    LOCK_ADMINS = sqlite "SELECT id FROM users WHERE is_staff AND is_active ORDER BY id" postgres "SELECT id FROM users WHERE is_staff AND is_active ORDER BY id FOR NO KEY UPDATE";
+    LOCK_PASSWORD = sqlite "SELECT password_hash FROM users WHERE id = $1" postgres "SELECT password_hash FROM users WHERE id = $1 FOR NO KEY UPDATE";
 }
 
 #[cfg(test)]

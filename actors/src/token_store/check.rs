@@ -9,6 +9,7 @@ use crate::domain::token::{Digest, Session};
 use crate::domain::token_policy::TokenPolicy;
 use crate::kernel::{Mailbox, Sources};
 use crate::shared::Shared;
+use crate::store::turns::Turns;
 use crate::writer::WriteError;
 
 /// The way to the token store. Clones lead to the same.
@@ -31,6 +32,7 @@ impl Tokens {
             generation: 0,
             seen_mark: None,
             is_polling: false,
+            turns: Turns::of(&shared.db),
         };
         let terms = Shared::front_terms("token_store", 4096);
         let mailbox = crate::kernel::start(&shared.front, &shared.registry, terms, move |_| store);

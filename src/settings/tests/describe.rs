@@ -43,7 +43,7 @@ impl Settings {
         ]
     }
 
-    fn describe_auth(&self) -> [(&'static str, String); 8] {
+    fn describe_auth(&self) -> [(&'static str, String); 9] {
         let auth = &self.auth;
         let check = match auth.password_check {
             PasswordCheck::Length => "length",
@@ -58,6 +58,7 @@ impl Settings {
             ("auth.token_prefix", auth.token_prefix.clone()),
             ("auth.password_check", check.to_owned()),
             ("auth.login_attempts", auth.login_attempts.to_string()),
+            ("auth.request_rate", auth.request_rate.map_or("unlimited".to_owned(), |rate| rate.to_string())),
         ]
     }
 

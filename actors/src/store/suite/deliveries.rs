@@ -262,7 +262,21 @@ async fn a_full_disk_refuses_for_a_while_and_nothing_more() {
         let batch = Batch { news: vec![&large], ..Batch::default() };
         let refused = batch.commit(&db).await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+
+        // A transaction of several statements that cannot be committed.
+        let mut transaction = db.begin().await.expect("a transaction");
+        let begun = batch.write(&mut transaction.conn()).await;
+        assert!(matches!(begun, Err(StoreError::Unavailable(_))), "{begun:?}");
+        // As SQLite does by itself where the disk itself is full.
+        if let Transaction::Sqlite(conn) = &mut transaction {
+            drop(sqlx::query("ROLLBACK").execute(&mut **conn).await);
+        }
+        let ended = transaction.commit().await;
+        assert!(ended.is_err(), "there was nothing to commit");
+
         limit("1000000").await;
+        let transaction = db.begin().await.expect("the next transaction begins");
+        transaction.commit().await.expect("and ends");
         assert_eq!(admit(&db, &[new("7", "2")]).await.len(), 1);
         assert_eq!(by_dedup_key(&db, "a1:dm:1").await, Ok(None));
     })
