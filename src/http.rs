@@ -28,6 +28,7 @@ pub(crate) mod validate;
 
 mod api_key;
 mod page;
+mod room;
 mod root;
 mod sessions;
 mod throttle;
@@ -39,6 +40,7 @@ use casewire_actors::hub::Hub;
 
 use self::frame::{Endpoint, Resource, Verb};
 use self::options::Metadata;
+use self::room::Room;
 use self::throttle::Throttle;
 use crate::settings::Settings;
 
@@ -48,6 +50,8 @@ pub(crate) struct AppState {
     pub(crate) hub: Hub,
     /// How many requests each user may make.
     pub(crate) throttle: Throttle,
+    /// For their bodies.
+    pub(crate) room: Room,
     /// The settings of this process.
     pub(crate) settings: Settings,
 }
@@ -78,7 +82,9 @@ macro_rules! admin {
 
 impl AppState {
     pub(crate) fn new(hub: Hub, settings: Settings) -> Self {
-        Self { hub, throttle: Throttle::new(settings.auth.request_rate), settings }
+        let (throttle, room) =
+            (Throttle::new(settings.auth.request_rate), Room::new(settings.server.max_body));
+        Self { hub, throttle, room, settings }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::delivery::fleet::Fleet;
 use crate::hub::traffic::Traffic;
 use crate::kernel::{Mailbox, start};
 use crate::shared::Shared;
-use crate::store::{Db, StoreError, session_pool, shards};
+use crate::store::{Db, session_pool, shards, within};
 
 /// How long a connection is waited for.
 const ACQUIRE: Duration = Duration::from_secs(3);
@@ -83,9 +83,7 @@ impl Cluster {
         let all = self.leases.leave_all();
         self.leases.remove(&all);
         self.fleet.resign(&all);
-        let releasing = tokio::time::timeout(END_LIMIT, shards::leave(&self.pool, replica));
-        let late = |_| Err(StoreError::Unavailable("it did not answer in time".to_owned()));
-        if let Err(error) = releasing.await.unwrap_or_else(late) {
+        if let Err(error) = within(END_LIMIT, shards::leave(&self.pool, replica)).await {
             tracing::warn!(%error, "shards could not be given up; their leases run out");
             return;
         }

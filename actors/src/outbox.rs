@@ -1,12 +1,11 @@
 //! Outbox: an agent's answer on its way to X, stored before ServiceNow is answered.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
-use dashmap::DashMap;
 use sha2::{Digest, Sha256};
 
+use self::queues::Queues;
 use crate::delivery::fleet::Fleet;
 use crate::delivery::message::Answer;
 pub use crate::delivery::message::Channel;
@@ -15,8 +14,10 @@ use crate::kernel::AskError;
 use crate::routes::{Route, Routes};
 use crate::shared::Shared;
 use crate::store::deliveries::{self, Admission, Delivery, Direction, NewDelivery};
-use crate::store::{Db, StoreError, conversations};
+use crate::store::{StoreError, conversations};
 use crate::writer::Admit;
+
+mod queues;
 
 /// The longest time a caller may ask to wait for the outcome.
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -83,7 +84,7 @@ pub struct AnswerState {
     pub delivered_at_ms: Option<i64>,
 }
 
-/// Why an answer was not taken. Nothing is stored.
+/// Why an answer was not taken. Nothing is stored, unless the store itself cannot be asked whether it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutboxError {
     /// The same `event_id` was used for something else.
@@ -241,14 +242,14 @@ impl Desk {
         fingerprint: &str,
         wait: Duration,
     ) -> Result<AnswerState, OutboxError> {
-        let id = new.id.clone();
+        let (id, account_id) = (new.id.clone(), new.target_id.clone());
         let deadline = tokio::time::Instant::now() + wait;
         let mut outcome = self.fleet.waiters().wait_for(&id);
-        let admitted = self.shared.writer.ask(Admit(vec![new])).await;
-        let admitted = match admitted {
-            Ok(Ok(mut admitted)) => admitted.pop(),
-            Ok(Err(error)) => return Err(self.not_told(&id, outcome, error.into())),
-            Err(error) => return Err(self.not_told(&id, outcome, error.into())),
+        let admitted = match self.admit(new).await {
+            Ok(admitted) => admitted,
+            // The answer may be all that was lost: who is asked to try again would send it twice.
+            Err(_) if self.is_stored(&id).await => None,
+            Err(error) => return Err(self.not_told(&id, outcome, error)),
         };
         if let (Some((_, Admission::Duplicate)), Some(key)) = (&admitted, dedup_key) {
             drop(outcome);
@@ -256,8 +257,9 @@ impl Desk {
             let earlier = deliveries::by_dedup_key(&self.shared.db, &key).await?;
             return same_or_conflict(earlier.ok_or(OutboxError::UnknownTarget)?, fingerprint);
         }
-        if let Some((row, Admission::Accepted { is_alone })) = admitted {
-            self.fleet.accepted(row, is_alone);
+        match admitted {
+            Some((row, Admission::Accepted { is_alone })) => self.fleet.accepted(row, is_alone),
+            _ => self.fleet.wake(Direction::ToX, &account_id),
         }
         loop {
             let _told_or_not = tokio::time::timeout_at(self.next_look(deadline), &mut outcome).await;
@@ -276,6 +278,14 @@ impl Desk {
                 return Ok(state_of(stored));
             }
         }
+    }
+
+    async fn admit(&self, new: NewDelivery) -> Result<Option<(NewDelivery, Admission)>, OutboxError> {
+        Ok(self.shared.writer.ask(Admit(vec![new])).await??.pop())
+    }
+
+    async fn is_stored(&self, id: &str) -> bool {
+        matches!(deliveries::by_id(&self.shared.db, id).await, Ok(Some(_)))
     }
 
     /// Until when an outcome is waited for before the store is asked: what another replica tells may be lost.
@@ -313,58 +323,6 @@ fn same_or_conflict(earlier: Delivery, fingerprint: &str) -> Result<AnswerState,
         Ok(state_of(earlier))
     } else {
         Err(OutboxError::Conflict)
-    }
-}
-
-/// How much waits for each user: counted now and then, because counting costs more the more waits, and what
-/// came since. Clones share it.
-#[derive(Debug, Clone, Default)]
-struct Queues(Arc<DashMap<String, Queue>>);
-
-#[derive(Debug, Clone, Copy)]
-struct Queue {
-    counted_at: Instant,
-    n_counted: i64,
-    /// Let in since; some of them may have gone out already.
-    n_since: i64,
-}
-
-/// How long a count is good.
-const COUNT_GOOD_FOR: Duration = Duration::from_secs(1);
-/// So many counts are kept at most.
-const MAX_COUNTS: usize = 10_000;
-
-impl Queue {
-    fn unknown() -> Self {
-        Self { counted_at: Instant::now(), n_counted: 0, n_since: 0 }
-    }
-}
-
-impl Queues {
-    /// Lets one more in, unless so many wait already.
-    async fn let_in(&self, db: &Db, user_id: &str, limit: i64) -> Result<bool, StoreError> {
-        if let Some(mut queue) = self.0.get_mut(user_id) {
-            let is_good = queue.counted_at.elapsed() < COUNT_GOOD_FOR;
-            if is_good && queue.n_counted >= limit {
-                return Ok(false);
-            }
-            if is_good && queue.n_counted + queue.n_since < limit {
-                queue.n_since += 1;
-                return Ok(true);
-            }
-            // This one counts again; those that come meanwhile go by what is known.
-            queue.n_counted += std::mem::take(&mut queue.n_since);
-            queue.counted_at = Instant::now();
-        }
-        let n_counted = deliveries::pending_of_user(db, user_id).await?;
-        if self.0.len() >= MAX_COUNTS {
-            self.0.clear();
-        }
-        let mut queue = self.0.entry(user_id.to_owned()).or_insert_with(Queue::unknown);
-        queue.n_counted = n_counted;
-        queue.counted_at = Instant::now();
-        queue.n_since += 1;
-        Ok(n_counted < limit)
     }
 }
 

@@ -133,7 +133,8 @@ where
     within(ANSWER_LIMIT, asking).await
 }
 
-async fn within<T, E>(limit: Duration, asking: impl Future<Output = Result<T, E>>) -> Result<T, E>
+/// Waits for the store so long at most.
+pub(crate) async fn within<T, E>(limit: Duration, asking: impl Future<Output = Result<T, E>>) -> Result<T, E>
 where
     E: From<std::io::Error>,
 {

@@ -52,6 +52,8 @@ pub(crate) enum Problem {
     MethodNotAllowed(String),
     /// 409 with its reason.
     Conflict(String),
+    /// 408: the body did not arrive in time.
+    TooSlow,
     /// 413: the body is larger than so many bytes.
     TooLarge(usize),
     /// 415, with the media type.
@@ -127,6 +129,7 @@ impl Problem {
             Self::NotFound | Self::NoSuch(_) | Self::Unknown(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Malformed(_) | Self::Invalid(_) => StatusCode::BAD_REQUEST,
@@ -147,6 +150,7 @@ impl Problem {
             Self::NotFound => detail("Not found."),
             Self::NoSuch(kind) => detail(&format!("No {kind} matches the given query.")),
             Self::MethodNotAllowed(method) => detail(&format!("Method \"{method}\" not allowed.")),
+            Self::TooSlow => detail("The request body did not arrive in time."),
             Self::TooLarge(limit) => detail(&format!("Request body exceeds {limit} bytes.")),
             Self::UnsupportedMediaType(media_type) => {
                 detail(&format!("Unsupported media type \"{media_type}\" in request."))

@@ -1,6 +1,7 @@
 //! A request as handlers see it.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::web::{Bytes, BytesMut};
@@ -9,22 +10,28 @@ use futures_util::StreamExt;
 
 use super::body::Body;
 use super::problem::Problem;
+use super::room::Place;
 use super::{AppState, client};
 
 /// How much more than the limit is read away before a body is refused, so that a client that is
 /// still sending gets to read the refusal.
 const DRAINED_BYTES: usize = 8 << 20;
 
+/// How long a body may take to arrive.
+const BODY_LIMIT: Duration = Duration::from_secs(30);
+
 /// A request, with its body unread.
 pub(crate) struct Request {
     http: HttpRequest,
     payload: web::Payload,
     state: web::Data<AppState>,
+    /// Of its body, until it is answered.
+    place: Place,
 }
 
 impl Request {
     pub(super) fn new(http: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> Self {
-        Self { http, payload, state }
+        Self { http, payload, state, place: Place::default() }
     }
 
     /// What all handlers share.
@@ -76,6 +83,10 @@ impl Request {
 
     /// Reads the whole body, up to `server.max_body`.
     pub(crate) async fn bytes(&mut self) -> Result<Bytes, Problem> {
+        tokio::time::timeout(BODY_LIMIT, self.read()).await.unwrap_or(Err(Problem::TooSlow))
+    }
+
+    async fn read(&mut self) -> Result<Bytes, Problem> {
         let limit = self.state.settings.server.max_body;
         let mut body = BytesMut::new();
         let mut n_excess = 0;
@@ -88,6 +99,7 @@ impl Request {
                 }
                 continue;
             }
+            self.state.room.grow(&mut self.place, chunk.len())?;
             body.extend_from_slice(&chunk);
         }
         if n_excess > 0 { Err(Problem::TooLarge(limit)) } else { Ok(body.freeze()) }

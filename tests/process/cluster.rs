@@ -21,6 +21,7 @@ mod proxy;
 mod rate;
 mod replica;
 mod size;
+mod slow;
 mod takeover;
 mod tokens;
 pub(super) mod wire;

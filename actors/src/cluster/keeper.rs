@@ -18,8 +18,8 @@ use crate::delivery::fleet::Fleet;
 use crate::kernel::Sources;
 use crate::kernel::mailbox::Nudge;
 use crate::shared::Shared;
-use crate::store::StoreError;
 use crate::store::shards::{self, Held, Renewed};
+use crate::store::{StoreError, within};
 
 /// How long a lease lasts from its last renewal, in milliseconds.
 const LEASE_MS: i64 = 10_000;
@@ -31,6 +31,8 @@ const ROUND: Duration = Duration::from_millis(2500);
 const WATCH: Duration = Duration::from_millis(250);
 /// How long one question to the database may take.
 const QUESTION: Duration = Duration::from_secs(3);
+/// How fast a database answers that is reached well.
+const PROMPT: Duration = Duration::from_secs(1);
 /// So long a replica must hold too much before it gives up any, about a round: one that is slow for a moment
 /// does not make the shards wander.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -92,11 +94,7 @@ impl LeaseKeeper {
         }
         let (pool, leases, sources) = (self.pool.clone(), self.leases.clone(), self.sources.clone());
         let is_steady = self.steadiness.is_steady();
-        let asking = async move {
-            let late = |_| Err(StoreError::Unavailable("it did not answer in time".to_owned()));
-            let asking = ask(&pool, &leases, &sources, is_steady);
-            tokio::time::timeout(QUESTION, asking).await.unwrap_or_else(late)
-        };
+        let asking = async move { within(QUESTION, ask(&pool, &leases, &sources, is_steady)).await };
         context.spawn(asking.into_actor(self).map(|round, keeper, context| {
             keeper.is_asking = false;
             keeper.tell_if_stopped();
@@ -201,6 +199,10 @@ async fn ask(
     let replica = leases.replica().unwrap_or_default();
     let asked_at = Instant::now();
     let begun = sources.reading();
+    if !is_steady {
+        // A renewal that is answered too late to be believed in keeps the shards from everybody all the same.
+        within(PROMPT, shards::is_there(pool)).await?;
+    }
     let believed = leases.believed(asked_at);
     let Renewed { there_ms, mut held, n_others, n_before } =
         shards::renew(pool, replica, LEASE_MS, &believed, is_steady).await?;

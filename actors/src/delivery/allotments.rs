@@ -7,9 +7,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::gate::lost_lease;
 use super::rate_window::counted_ms;
-use super::run::store_failure;
+use super::run::{lost_lease, store_failure};
 use crate::cluster::leases::Lease;
 use crate::domain::failure::Failure;
 use crate::domain::rate::Rate;

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::allotments::{Allotments, is_kept};
 use super::rate_window::{RateWindow, Wait};
+use super::run::lost_lease;
 use super::standing::Standing;
 use crate::cluster::leases::Lease;
 use crate::domain::failure::{Effect, ErrorClass, Failure};
@@ -221,16 +222,5 @@ impl Gate {
     /// Until when nothing passes; in the past when there is no pause.
     pub(crate) fn paused_until(&self) -> i64 {
         self.paused_until.get()
-    }
-}
-
-/// Another replica goes on.
-pub(super) fn lost_lease() -> Failure {
-    Failure {
-        class: ErrorClass::Unavailable,
-        effect: Effect::None,
-        http_status: None,
-        detail: "another replica delivers for this target now".to_owned(),
-        retry_at_ms: None,
     }
 }

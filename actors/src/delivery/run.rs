@@ -147,3 +147,14 @@ pub(crate) fn store_failure(detail: &str) -> Failure {
         retry_at_ms: None,
     }
 }
+
+/// Another replica goes on.
+pub(super) fn lost_lease() -> Failure {
+    Failure {
+        class: ErrorClass::Unavailable,
+        effect: Effect::None,
+        http_status: None,
+        detail: "another replica delivers for this target now".to_owned(),
+        retry_at_ms: None,
+    }
+}

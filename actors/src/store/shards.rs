@@ -26,6 +26,7 @@ statements! {
         SELECT now_ms, (SELECT COUNT(*) FROM replicas WHERE id <> $1 AND alive_until > now_ms) AS n_others,
             (SELECT COUNT(*) FROM replicas WHERE id < $1 AND alive_until > now_ms) AS n_before,
             (SELECT COALESCE(CAST(json_agg(renewed) AS TEXT), '[]') FROM renewed) AS held FROM here";
+    IS_THERE = postgres "SELECT 1";
     FORGET_REPLICAS = postgres "DELETE FROM replicas WHERE id = $1 OR alive_until < CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) - 60000";
     /// Skips shards for which a write is under way: their owner held the lease when that began.
     CLAIM = postgres "WITH free AS (SELECT id FROM shards
@@ -66,6 +67,12 @@ pub(crate) struct Renewed {
     /// How many other replicas there are, and how many of them come first in the order of names.
     pub(crate) n_others: i64,
     pub(crate) n_before: i64,
+}
+
+/// Asks for nothing but an answer.
+pub(crate) async fn is_there(pool: &PgPool) -> Result<(), StoreError> {
+    sqlx::query(IS_THERE.postgres).execute(pool).await?;
+    Ok(())
 }
 
 /// Goes on holding those shards, as far as the replica holds them still. When it `counts`, the others are told

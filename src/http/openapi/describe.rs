@@ -186,8 +186,7 @@ impl Description {
     }
 
     fn answer(mut self, status: u16, about: &'static str, shape: Option<Shape>) -> Self {
-        let media_type = "application/json";
-        self.answers.push(Answer { status, about, media_type, shape, example: None, is_list: false });
+        self.answers.push(Answer::new(status, about, shape));
         self
     }
 
@@ -218,17 +217,18 @@ impl Description {
         for answer in &self.answers {
             operation = operation.response(answer.status.to_string(), answer.response());
         }
-        for (status, about) in self.implied(access) {
-            operation = operation.response(status.to_string(), refusal(about));
+        for answer in self.implied(access) {
+            operation = operation.response(answer.status.to_string(), answer.response());
         }
         operation.build()
     }
 
     /// Refusals that nobody needs to write down, as far as none is described for that status.
-    fn implied(&self, access: Access) -> Vec<(u16, &'static str)> {
+    fn implied(&self, access: Access) -> Vec<Answer> {
         let mut implied = Vec::new();
         if matches!(access, Access::User | Access::Admin) {
             implied.push((401, "No token, or one that is not valid"));
+            implied.push((429, "The caller has made too many requests (`auth.request_rate`)"));
         }
         if access == Access::Admin {
             implied.push((403, "The caller is no admin"));
@@ -240,6 +240,7 @@ impl Description {
             implied.push((406, "The caller does not accept JSON"));
         }
         if self.body.is_some() {
+            implied.push((408, "The body did not arrive within 30 seconds"));
             implied.push((413, "The body is larger than `server.max_body`"));
             if self.tag != "activity" {
                 implied.push((415, "The body is neither JSON nor a form"));
@@ -249,11 +250,19 @@ impl Description {
             implied.push((503, "The hub cannot answer now; come back after `Retry-After`"));
         }
         implied.retain(|(status, _)| self.answers.iter().all(|answer| answer.status != *status));
-        implied
+        implied.into_iter().map(|(status, about)| Answer::refusal(status, about)).collect()
     }
 }
 
 impl Answer {
+    fn new(status: u16, about: &'static str, shape: Option<Shape>) -> Self {
+        Self { status, about, media_type: "application/json", shape, example: None, is_list: false }
+    }
+
+    fn refusal(status: u16, about: &'static str) -> Self {
+        Self::new(status, about, Some(Shape::One(Detail::name().into_owned())))
+    }
+
     fn response(&self) -> Response {
         let mut response = ResponseBuilder::new().description(self.about);
         if let Some(shape) = &self.shape {
@@ -271,12 +280,6 @@ impl Answer {
         }
         response.build()
     }
-}
-
-fn refusal(about: &'static str) -> Response {
-    let schema = Ref::from_schema_name(Detail::name());
-    let content = ContentBuilder::new().schema(Some(schema)).build();
-    ResponseBuilder::new().description(about).content("application/json", content).build()
 }
 
 fn security(access: Access) -> Vec<SecurityRequirement> {

@@ -135,7 +135,7 @@ fn send() -> Description {
         .refuses(409, "The same id with another body, or no linked X account")
         .gives::<Dead>(422, "X refused it for good")
         .example(json!({ "id": ID, "status": "dead", "detail": "this customer does not accept direct messages" }))
-        .refuses(429, "The caller's queue is full")
+        .refuses(429, "The caller's queue is full, or the caller has made too many requests (`auth.request_rate`)")
 }
 
 fn show() -> Description {

@@ -14,7 +14,7 @@ const N_REPLICAS: usize = 3;
 /// Enough that every replica delivers for some.
 const N_INSTANCES: usize = 24;
 /// From the loss of a replica until everything arrives that its instances get.
-const REPLACED_WITHIN: Duration = Duration::from_secs(15);
+pub(super) const REPLACED_WITHIN: Duration = Duration::from_secs(15);
 /// The same from SIGTERM on: at once with nothing under way, and up to 5 s later for one that shares its shard with
 /// an instance that hangs. The limit leaves room for a busy machine; what matters is that nobody waits until a lease
 /// of 10 s runs out.
@@ -98,7 +98,7 @@ async fn an_instance_that_hangs_does_not_hold_up_the_others_handover() {
 }
 
 /// Waits until every replica delivers for some instances.
-async fn share_out(cluster: &Cluster, n_rounds: &mut u64) {
+pub(super) async fn share_out(cluster: &Cluster, n_rounds: &mut u64) {
     let begun = Instant::now();
     loop {
         let before = n_attempts(cluster).await;
@@ -121,9 +121,14 @@ async fn n_attempts(cluster: &Cluster) -> Vec<u64> {
 }
 
 /// One message for every instance, posted to one replica. Returns how long it took until all had arrived.
-async fn round(cluster: &Cluster, replica: usize, n_rounds: &mut u64, limit: Duration) -> Duration {
+pub(super) async fn round(
+    cluster: &Cluster,
+    replica: usize,
+    n_rounds: &mut u64,
+    limit: Duration,
+) -> Duration {
     let begun = Instant::now();
-    let all: Vec<usize> = (0..N_INSTANCES).collect();
+    let all: Vec<usize> = (0..cluster.instances.len()).collect();
     post_round(cluster, replica, &all, *n_rounds).await;
     *n_rounds += 1;
     let all_arrived = || all.iter().all(|at| has_rounds(cluster, *at, *n_rounds));
