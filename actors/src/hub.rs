@@ -98,6 +98,11 @@ impl Hub {
     /// Opens the store, brings an embedded one up to date, and starts the actors in the order in which
     /// they need each other.
     pub async fn start(settings: HubSettings, sources: Sources) -> Result<Self, StartError> {
+        // All that the store does at a start is large; nobody who awaits this needs to carry it.
+        Box::pin(Self::start_all(settings, sources)).await
+    }
+
+    async fn start_all(settings: HubSettings, sources: Sources) -> Result<Self, StartError> {
         let db = open(&settings).await?;
         let lock = ServeLock::take(&db)?;
         let company = if db.is_embedded() { Company::Alone } else { Company::Others };

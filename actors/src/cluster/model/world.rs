@@ -132,23 +132,24 @@ struct Replica {
     leases: Leases,
     is_paused: bool,
     is_asking: bool,
-    is_leaving: bool,
-    must_leave: bool,
+    leaving: Leaving,
     work: Option<Work>,
+}
+
+/// Whether a replica gives its shard up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// Once what is under way has ended.
+    WhenDone,
+    /// Whatever is under way.
+    AtOnce,
 }
 
 impl Replica {
     fn new(name: Name) -> Self {
         let leases = Leases::of_replica(name.to_string());
-        Self {
-            name,
-            leases,
-            is_paused: false,
-            is_asking: false,
-            is_leaving: false,
-            must_leave: false,
-            work: None,
-        }
+        Self { name, leases, is_paused: false, is_asking: false, leaving: Leaving::No, work: None }
     }
 }
 
@@ -299,10 +300,10 @@ impl World {
 
     fn give_up(&mut self, n: usize) {
         let replica = &mut self.replicas[n];
-        if replica.is_leaving {
-            replica.must_leave = true;
-        } else {
-            replica.is_leaving = !replica.leases.leave(1).is_empty();
+        match replica.leaving {
+            Leaving::No if replica.leases.leave(1).is_empty() => {}
+            Leaving::No => replica.leaving = Leaving::WhenDone,
+            Leaving::WhenDone | Leaving::AtOnce => replica.leaving = Leaving::AtOnce,
         }
     }
 
@@ -310,10 +311,15 @@ impl World {
     fn let_go(&mut self, n: usize) {
         let is_hasty = self.flaw == Flaw::HastyRelease;
         let replica = &mut self.replicas[n];
-        if !replica.is_leaving || !(replica.work.is_none() || replica.must_leave || is_hasty) {
+        let is_due = match replica.leaving {
+            Leaving::No => false,
+            Leaving::WhenDone => replica.work.is_none() || is_hasty,
+            Leaving::AtOnce => true,
+        };
+        if !is_due {
             return;
         }
-        (replica.is_leaving, replica.must_leave) = (false, false);
+        replica.leaving = Leaving::No;
         let released =
             if is_hasty { replica.leases.believed(self.begun) } else { replica.leases.remove(&[SHARD]) };
         for held in released {
