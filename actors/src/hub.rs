@@ -22,7 +22,7 @@ use crate::pulse::{self, Checks};
 use crate::records::Records;
 use crate::shared::Shared;
 use crate::store::lock::ServeLock;
-use crate::store::{Db, SchemaState, StoreError};
+use crate::store::{Db, SchemaState, StoreError, server};
 use crate::token_store::{Company, Tokens};
 use crate::writer::Flush;
 use traffic::Traffic;
@@ -100,6 +100,9 @@ impl Hub {
     pub async fn start(settings: HubSettings, sources: Sources) -> Result<Self, StartError> {
         let db = open(&settings).await?;
         let lock = ServeLock::take(&db)?;
+        for risk in server::risks(&db).await? {
+            tracing::warn!("{risk}");
+        }
         let company = if db.is_embedded() { Company::Alone } else { Company::Others };
         let (shared, outgoing) = if db.is_embedded() {
             (Shared::start(db, sources), None)

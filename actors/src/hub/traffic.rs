@@ -270,7 +270,7 @@ fn tell_fleet(fleet: Fleet) -> OnChanged {
 fn unreadable(error: LoadError) -> StoreError {
     match error {
         LoadError::Store(error) => error,
-        other => StoreError::Refused(other.to_string()),
+        other => StoreError::Unfit(other.to_string()),
     }
 }
 
