@@ -11,7 +11,7 @@ mod messages;
 mod reseal;
 
 pub use load::LoadError;
-pub(crate) use load::{ACCOUNTS, INSTANCES, load_account, load_instance};
+pub(crate) use load::{load_account, load_instance};
 pub use messages::{
     ChangeAccount, ChangeInstance, CreateInstance, DeleteInstance, ForgetAccount, ForgetAccountsOf,
     GetAccount, GetInstance, LinkAccount, ListAccounts, ListInstances, Refresh,

@@ -35,6 +35,7 @@ pub(crate) mod replays;
 pub(crate) mod retention;
 pub(crate) mod routing;
 mod schema;
+pub(crate) mod sealed;
 pub(crate) mod server;
 pub(crate) mod shards;
 pub(crate) mod tokens;

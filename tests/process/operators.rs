@@ -165,6 +165,20 @@ async fn a_key_file_that_was_named_is_read_and_never_made() {
 }
 
 #[actix_rt::test]
+async fn another_key_is_refused_at_the_start() {
+    let world = World::new("operators-secret", "").await;
+    // Nothing is sealed yet: it is refused all the same.
+    world.serve().await.kill();
+    let other = [("SECRETS__KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")];
+    let told = run(&world, &["serve"], &other).await;
+    told.is(2, "secrets.key: it is not the key");
+    told.is(2, "secrets.previous_keys");
+    assert!(!told.stderr.contains(other[0].1), "{}", told.stderr);
+    run(&world, &["doctor"], &other).await.is(1, "failed   credentials    secrets.key: it is not the key");
+    world.serve().await.kill();
+}
+
+#[actix_rt::test]
 async fn the_doctor_finds_what_is_wrong() {
     let (world, hub, _instance, _client) = world_with_account().await;
     let public = hub.base.clone();

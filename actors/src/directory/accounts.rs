@@ -1,6 +1,6 @@
 //! What is done with linked accounts.
 
-use super::load::{ACCOUNTS, account_secrets, account_settings};
+use super::load::{account_secrets, account_settings};
 use super::{
     ChangeAccount, ChangeKind, Desk, DirectoryError, ForgetAccount, ForgetAccountsOf, GetAccount,
     LinkAccount, ListAccounts, Listed, MAX_TRIES, Target,
@@ -11,6 +11,7 @@ use crate::domain::requester::Requester;
 use crate::store::accounts::{
     self, AccountColumns, AccountRow, DeleteAccount, InsertAccount, Move, UpdateAccount,
 };
+use crate::store::sealed::SealedTable;
 use crate::store::{StoreError, instances};
 use crate::writer::Apply;
 
@@ -192,7 +193,8 @@ fn columns(
     settings: &AccountSettings,
     secrets: &AccountSecrets,
 ) -> Result<AccountColumns, DirectoryError> {
-    let sealed = desk.sealer.seal(&desk.shared.sources, ACCOUNTS, id, &secrets.to_plain());
+    let sealed =
+        desk.sealer.seal(&desk.shared.sources, SealedTable::Accounts.name(), id, &secrets.to_plain());
     let case_policy = serde_json::to_string(&settings.case_policy);
     Ok(AccountColumns {
         screen_name: settings.screen_name.clone(),

@@ -91,6 +91,7 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::replays::ALL,
         super::retention::ALL,
         super::routing::ALL,
+        super::sealed::ALL,
         super::server::ALL,
         super::shards::ALL,
         super::tokens::ALL,
