@@ -33,6 +33,9 @@ mod sessions;
 pub(crate) mod tokens;
 mod users;
 
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
 use actix_web::web;
 use casewire_actors::hub::Hub;
 
@@ -46,6 +49,8 @@ pub(crate) struct AppState {
     pub(crate) hub: Hub,
     /// The settings of this process.
     pub(crate) settings: Settings,
+    /// Since when this process is stopping, if it is.
+    pub(crate) stopping_since: Arc<OnceLock<Instant>>,
 }
 
 macro_rules! public {
