@@ -101,7 +101,11 @@ pub(super) async fn change(desk: Desk, message: ChangeAccount) -> Result<Account
 
 pub(super) async fn forget(desk: Desk, message: ForgetAccount) -> Result<(), DirectoryError> {
     let row = find(&desk, &message.requester, &message.id).await?;
-    if forget_one(&desk, row.id).await? { Ok(()) } else { Err(DirectoryError::NotFound) }
+    if !forget_one(&desk, row.id).await? {
+        return Err(DirectoryError::NotFound);
+    }
+    (desk.on_forgotten)(vec![row.twitter_user_id]);
+    Ok(())
 }
 
 pub(super) async fn forget_all_of(desk: Desk, message: ForgetAccountsOf) -> Result<usize, DirectoryError> {
@@ -111,9 +115,14 @@ pub(super) async fn forget_all_of(desk: Desk, message: ForgetAccountsOf) -> Resu
         if rows.is_empty() {
             return Ok(n_forgotten);
         }
+        let mut forgotten = Vec::new();
         for row in rows {
-            n_forgotten += usize::from(forget_one(&desk, row.id).await?);
+            if forget_one(&desk, row.id).await? {
+                forgotten.push(row.twitter_user_id);
+            }
         }
+        n_forgotten += forgotten.len();
+        (desk.on_forgotten)(forgotten);
     }
 }
 

@@ -14,7 +14,8 @@ use crate::delivery::fleet::{DeliverySettings, Fleet};
 use crate::delivery::instance_delivery::{InstanceSettings, OpenInstance};
 use crate::delivery::sweeper::Sweeper;
 use crate::directory::{
-    ChangeKind, Desk, Directory, LoadError, OnChanged, Target, load_account, load_instance, start_directory,
+    ChangeKind, Desk, Directory, LoadError, OnChanged, OnForgotten, Target, load_account, load_instance,
+    start_directory,
 };
 use crate::domain::instance::InstanceDefaults;
 use crate::domain::rate::Rate;
@@ -111,6 +112,7 @@ impl Traffic {
         let fleet = fleet(shared, &settings)?;
         let on_changed = tell_fleet(fleet.clone());
         let retry_for_ms = millis(settings.retry_for);
+        let webhooks = Webhooks::new(shared, &settings)?;
         let routes = Routes::default();
         let directory = start_directory(Desk {
             shared: shared.clone(),
@@ -123,6 +125,7 @@ impl Traffic {
             retry_for_ms,
             routes: routes.clone(),
             on_changed: Arc::clone(&on_changed),
+            on_forgotten: unsubscribe(webhooks.clone()),
             on_marked: recheck(shared, &fleet),
         })
         .await?;
@@ -158,7 +161,7 @@ impl Traffic {
         let (kept, keep) = (shared.clone(), Keep::of(&settings));
         let terms = Shared::front_terms("janitor", 8);
         let janitor = start(&shared.front, &shared.registry, terms, move |_| Janitor::new(kept, keep));
-        let (watch, sight) = watch_webhook(shared, &settings)?;
+        let (watch, sight) = watch_webhook(shared, webhooks);
         Ok(Self {
             fleet,
             routes,
@@ -175,16 +178,12 @@ impl Traffic {
     }
 }
 
-fn watch_webhook(
-    shared: &Shared,
-    settings: &TrafficSettings,
-) -> Result<(Mailbox<WebhookWatch>, Sight), StartError> {
-    let webhooks = Webhooks::new(shared, settings)?;
+fn watch_webhook(shared: &Shared, webhooks: Webhooks) -> (Mailbox<WebhookWatch>, Sight) {
     let sight = Sight::default();
     let seen = sight.clone();
     let terms = Shared::front_terms("webhook_watch", 8);
     let watch = start(&shared.front, &shared.registry, terms, move |_| WebhookWatch::new(webhooks, seen));
-    Ok((watch, sight))
+    (watch, sight)
 }
 
 /// The app's secret, by which X and the hub know each other.
@@ -261,6 +260,17 @@ fn tell_fleet(fleet: Fleet) -> OnChanged {
         };
         if let Some(runtime) = &runtime {
             runtime.spawn(telling);
+        }
+    })
+}
+
+/// Has X send no more events of accounts that were forgotten. Nobody waits for it.
+fn unsubscribe(webhooks: Webhooks) -> OnForgotten {
+    let runtime = tokio::runtime::Handle::try_current().ok();
+    Arc::new(move |user_ids| {
+        let webhooks = webhooks.clone();
+        if let Some(runtime) = &runtime {
+            runtime.spawn(async move { webhooks.let_go(&user_ids).await });
         }
     })
 }

@@ -12,6 +12,7 @@ statements! {
     ALL_ROWS = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts ORDER BY id";
     OF_USER = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts WHERE user_id = $1 ORDER BY id LIMIT CAST($2 AS BIGINT) OFFSET CAST($3 AS BIGINT)";
     SET_SUBSCRIBED = "UPDATE accounts SET subscribed = $2 WHERE id = $1";
+    COUNT_LINKED = "SELECT COUNT(*) FROM accounts WHERE twitter_user_id = $1";
     COUNT_OF_USER = "SELECT COUNT(*) FROM accounts WHERE user_id = $1";
     // The user's only instance, where none is named.
     INSERT = "INSERT INTO accounts (id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, created_at, version)
@@ -66,6 +67,15 @@ pub(crate) async fn of_user(
         .bind(offset)
         .fetch_all(pool)
         .await)?)
+}
+
+/// Whether an account, called by its id at X, is linked.
+pub(crate) async fn is_linked(db: &Db, twitter_user_id: &str) -> Result<bool, StoreError> {
+    let n: i64 = on_db!(db, |pool, sql| sqlx::query_scalar(sql(COUNT_LINKED))
+        .bind(twitter_user_id)
+        .fetch_one(pool)
+        .await)?;
+    Ok(n > 0)
 }
 
 /// How many accounts a user has.
