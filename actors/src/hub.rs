@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::accounts::{Accounts, AttemptLimit};
 use crate::checkpointer::Checkpointer;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, follow_clock};
 use crate::directory::{Directory, Refresh};
 use crate::domain::secret::Secret;
 use crate::domain::token_policy::TokenPolicy;
@@ -123,6 +123,7 @@ impl Hub {
             tracing::warn!("{risk}");
         }
         key::claim(&db, &settings.traffic.sealer, settings.earlier_key).await?;
+        follow_clock(&db, &sources).await?;
         let company = if db.is_embedded() { Company::Alone } else { Company::Others };
         let (shared, outgoing) = if db.is_embedded() {
             (Shared::start(db, sources), None)

@@ -12,6 +12,9 @@ statements! {
         RETURNING CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
     FORGET_REPLICAS = postgres "DELETE FROM replicas WHERE id = $1 OR alive_until < CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) - 60000";
     COUNT_REPLICAS = postgres "SELECT COUNT(*) FROM replicas WHERE alive_until > CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+    NOW = postgres "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+    STANDING = postgres "SELECT (SELECT COUNT(*) FROM replicas WHERE alive_until > n.now), (SELECT COUNT(*) FROM shards WHERE owner IS NULL OR lease_until <= n.now)
+        FROM (SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now) AS n";
     /// A lease that has run out is not renewed: it must be claimed, like anybody's.
     RENEW = postgres "UPDATE shards SET lease_until = CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) + $2
         WHERE owner = $1 AND lease_until > CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) RETURNING id, epoch";
@@ -40,6 +43,16 @@ pub(crate) struct Held {
     pub(crate) id: i64,
     /// Under which it is held.
     pub(crate) epoch: i64,
+}
+
+/// What the server's clock shows, in epoch milliseconds.
+pub(crate) async fn now_ms(pool: &PgPool) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar(NOW.postgres).fetch_one(pool).await?)
+}
+
+/// How many replicas are alive, and how many shards nobody holds.
+pub(crate) async fn standing(pool: &PgPool) -> Result<(i64, i64), StoreError> {
+    Ok(sqlx::query_as(STANDING.postgres).fetch_one(pool).await?)
 }
 
 /// Tells the others that a replica is there, for so long from now on. Returns the time there, in epoch
