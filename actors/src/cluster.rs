@@ -41,6 +41,7 @@ impl Cluster {
     /// Joins the others; `None` on an embedded database, which has no others.
     pub(crate) fn start(shared: &Shared, traffic: &Traffic, outgoing: Outgoing) -> Option<Self> {
         let Db::Postgres(pool) = &shared.db else { return None };
+        tracing::info!(replica = shared.leases.replica(), "joining the replicas that share this database");
         // Connections of its own: leases are renewed whatever the others wait for.
         let options = pool.connect_options().as_ref().clone();
         let pool = session_pool().max_connections(4).acquire_timeout(ACQUIRE).connect_lazy_with(options);
@@ -79,7 +80,6 @@ impl Cluster {
     }
 }
 
-/// What this replica does when it hears from another.
 /// Goes by the clock of a server, which all who share a database go by: what one stores, others compare with
 /// the time of theirs.
 pub(crate) async fn follow_clock(db: &Db, sources: &Sources) -> Result<(), StoreError> {
@@ -89,6 +89,7 @@ pub(crate) async fn follow_clock(db: &Db, sources: &Sources) -> Result<(), Store
     Ok(())
 }
 
+/// What this replica does when it hears from another.
 fn on_signal(shared: &Shared, traffic: &Traffic, keeper: Mailbox<LeaseKeeper>) -> OnSignal {
     let (fleet, routes, db) = (traffic.fleet.clone(), traffic.routes.clone(), shared.db.clone());
     Arc::new(move |signal| match signal {

@@ -104,6 +104,7 @@ pub async fn examine(settings: HubSettings, sources: Sources) -> Vec<Finding> {
     };
     let checks: Vec<futures_util::future::LocalBoxFuture<'_, Vec<Finding>>> = vec![
         bounded("database", server::database(&ward)).boxed_local(),
+        bounded("replicas", server::replicas(&ward)).boxed_local(),
         bounded("credentials", hub::credentials(&ward)).boxed_local(),
         bounded("admin", hub::admin(&ward)).boxed_local(),
         bounded("outbox", hub::outbox(&ward)).boxed_local(),

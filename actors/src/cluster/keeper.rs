@@ -17,6 +17,7 @@ use super::signals::{Signal, Signals};
 use crate::delivery::fleet::Fleet;
 use crate::kernel::Sources;
 use crate::kernel::mailbox::Nudge;
+use crate::metrics::Metrics;
 use crate::shared::Shared;
 use crate::store::StoreError;
 use crate::store::shards::{self, Held};
@@ -43,6 +44,7 @@ pub(crate) struct LeaseKeeper {
     pool: PgPool,
     leases: Leases,
     sources: Sources,
+    metrics: Metrics,
     fleet: Fleet,
     signals: Signals,
     is_asking: bool,
@@ -71,6 +73,7 @@ impl LeaseKeeper {
             pool,
             leases: shared.leases.clone(),
             sources: shared.sources.clone(),
+            metrics: shared.metrics.clone(),
             fleet,
             signals: shared.signals.clone(),
             is_asking: false,
@@ -90,6 +93,11 @@ impl LeaseKeeper {
         context.spawn(asking.into_actor(self).map(|round, keeper, context| {
             keeper.is_asking = false;
             keeper.tell_if_stopped();
+            keeper.metrics.count_renewal(match &round {
+                Ok(Ok(_)) => "ok",
+                Ok(Err(_)) => "failed",
+                Err(_) => "late",
+            });
             match round {
                 Ok(Ok(_)) if keeper.is_stopped => {}
                 Ok(Ok(round)) => keeper.take(&round, context),
@@ -100,6 +108,7 @@ impl LeaseKeeper {
     }
 
     fn take(&mut self, round: &Round, context: &mut Context<Self>) {
+        self.metrics.set_replicas(round.n_replicas);
         let gained = self.leases.take(&round.held, round.asked_at, round.asked_at + BELIEF);
         if !gained.is_empty() {
             tracing::info!(n_shards = gained.len(), n_replicas = round.n_replicas, "took over shards");
