@@ -134,8 +134,8 @@ async fn write_database(text: &mut String, shared: &Shared) {
     write_family(text, "queue_depth", Kind::Gauge, &help, depths_of(seen.depths.as_deref()));
 
     let now_ms = shared.sources.now_ms();
-    let overdue = seen.oldest_due_ms.map(|oldest| {
-        let overdue_ms = oldest.map_or(0, |due_ms| (now_ms - due_ms).max(0));
+    let overdue = seen.oldest_due.map(|oldest| {
+        let overdue_ms = oldest.0.map_or(0, |due_ms| (now_ms - due_ms).max(0));
         (String::new(), to_f64(overdue_ms) / 1000.0)
     });
     let help = format!("How long the oldest delivery that could be tried has been waiting, {OF_ALL}.");

@@ -30,11 +30,15 @@ pub(super) struct Seen {
     /// took, so that it never costs more than a twentieth of a connection, however much waits.
     pub(super) depths: Option<Vec<(String, String, i64)>>,
     counted_until: Option<Instant>,
-    /// Since when the oldest delivery that could be tried has been waiting, if any has.
-    pub(super) oldest_due_ms: Option<Option<i64>>,
+    /// The oldest delivery that could be tried.
+    pub(super) oldest_due: Option<OldestDue>,
     /// Instances by status.
     pub(super) instances: Option<Vec<(String, i64)>>,
 }
+
+/// Since when the oldest delivery that could be tried has been waiting, in epoch milliseconds, if any has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OldestDue(pub(super) Option<i64>);
 
 impl Backlog {
     /// Reads everything anew. What cannot be read in time stays as it was: a database that is down is told by
@@ -51,7 +55,7 @@ impl Backlog {
             let depths = in_limit(deliveries::pending_by_status(db)).await;
             Some((depths, begun + begun.elapsed() * GOOD_FOR))
         };
-        let (counted, oldest_due_ms, instances) = futures_util::future::join3(
+        let (counted, oldest_due, instances) = futures_util::future::join3(
             counting,
             in_limit(lanes::oldest_due(db)),
             in_limit(instances::count_by_status(db)),
@@ -62,7 +66,7 @@ impl Backlog {
             seen.depths = depths.or(seen.depths.take());
             seen.counted_until = Some(good_until);
         }
-        seen.oldest_due_ms = oldest_due_ms.or(seen.oldest_due_ms);
+        seen.oldest_due = oldest_due.map(OldestDue).or(seen.oldest_due);
         seen.instances = instances.or(seen.instances.take());
         seen.clone()
     }
@@ -95,7 +99,7 @@ mod tests {
             let waits = ("to_servicenow".to_owned(), "queued".to_owned(), 1);
             assert_eq!(before.depths, Some(vec![waits]));
             assert_eq!(before.instances, Some(vec![("unchecked".to_owned(), 1)]));
-            assert!(before.oldest_due_ms.flatten().is_some());
+            assert!(before.oldest_due.is_some_and(|oldest| oldest.0.is_some()));
 
             // While somebody reads, others are told at once what was read before.
             let reading = backlog.0.reading.lock().await;
