@@ -1,6 +1,7 @@
 //! The hub: opens the store, starts the actors in the order in which they need each other, and stops
 //! them in reverse.
 
+mod callbacks;
 pub(crate) mod key;
 pub(crate) mod obstacles;
 pub(crate) mod traffic;

@@ -7,16 +7,14 @@ use actix::Arbiter;
 use url::Url;
 
 use super::StartError;
+use super::callbacks::{recheck, tell_fleet, unsubscribe};
 use super::obstacles::{correction, credentials_of, tokens_of};
 use crate::delivery::account_delivery::{AccountSettings, OpenAccount};
 use crate::delivery::backoff::Backoff;
 use crate::delivery::fleet::{DeliverySettings, Fleet};
 use crate::delivery::instance_delivery::{InstanceSettings, OpenInstance};
 use crate::delivery::sweeper::Sweeper;
-use crate::directory::{
-    ChangeKind, Desk, Directory, LoadError, OnChanged, OnForgotten, Target, load_account, load_instance,
-    start_directory,
-};
+use crate::directory::{Desk, Directory, LoadError, load_account, load_instance, start_directory};
 use crate::domain::instance::InstanceDefaults;
 use crate::domain::rate::Rate;
 use crate::domain::sealing::Sealer;
@@ -32,7 +30,6 @@ use crate::routes::Routes;
 use crate::servicenow::Credentials;
 use crate::servicenow::client::{NowMs, ServiceNow};
 use crate::shared::Shared;
-use crate::store::deliveries::Direction;
 use crate::store::{StoreError, accounts, instances};
 use crate::webhooks::Webhooks;
 use crate::webhooks::watch::{Sight, WebhookWatch};
@@ -223,56 +220,6 @@ fn fleet(shared: &Shared, settings: &TrafficSettings) -> Result<Fleet, StartErro
     let open_instance = open_instance(shared, settings)?;
     let open_account = open_account(shared, settings)?;
     Ok(Fleet::new(shared.clone(), delivery, arbiters, open_instance, open_account))
-}
-
-/// Lets actors look whether another replica has changed their settings. A process that is alone is told of
-/// every change.
-fn recheck(shared: &Shared, fleet: &Fleet) -> Arc<dyn Fn() + Send + Sync> {
-    if shared.leases.replica().is_none() {
-        return Arc::new(|| ());
-    }
-    let fleet = fleet.clone();
-    let runtime = tokio::runtime::Handle::try_current().ok();
-    Arc::new(move || {
-        let fleet = fleet.clone();
-        if let Some(runtime) = &runtime {
-            runtime.spawn(async move { fleet.recheck().await });
-        }
-    })
-}
-
-/// Passes changes of settings on to the actors that work with them.
-fn tell_fleet(fleet: Fleet) -> OnChanged {
-    let runtime = tokio::runtime::Handle::try_current().ok();
-    Arc::new(move |change| {
-        let fleet = fleet.clone();
-        let telling = async move {
-            match (change.kind, change.target) {
-                (ChangeKind::Work, Target::Instance(id)) => fleet.wake(Direction::ToServicenow, &id),
-                (ChangeKind::Work, Target::Account(id)) => fleet.wake(Direction::ToX, &id),
-                (ChangeKind::Settings | ChangeKind::Gone, Target::Instance(id)) => {
-                    fleet.reload(Direction::ToServicenow, &id).await;
-                }
-                (ChangeKind::Settings | ChangeKind::Gone, Target::Account(id)) => {
-                    fleet.reload(Direction::ToX, &id).await;
-                }
-            }
-        };
-        if let Some(runtime) = &runtime {
-            runtime.spawn(telling);
-        }
-    })
-}
-
-/// Has X send no more events of accounts that were forgotten. Nobody waits for it.
-fn unsubscribe(webhooks: Webhooks) -> OnForgotten {
-    let runtime = tokio::runtime::Handle::try_current().ok();
-    Arc::new(move |user_ids| {
-        let webhooks = webhooks.clone();
-        if let Some(runtime) = &runtime {
-            runtime.spawn(async move { webhooks.let_go(&user_ids).await });
-        }
-    })
 }
 
 /// Settings that this program does not write, such as those of a newer one, are as far away as a store that is
