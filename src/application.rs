@@ -86,7 +86,8 @@ impl Application {
         }
         let shutdown_timeout = settings.server.shutdown_timeout;
         let ops_listen = settings.server.ops_listen;
-        let state = web::Data::new(AppState::new(hub.clone(), settings));
+        let stopping_since = Arc::<OnceLock<Instant>>::default();
+        let state = web::Data::new(AppState::new(hub.clone(), settings, Arc::clone(&stopping_since)));
         let ops_server = match ops_listen {
             Some(address) => Some(
                 serve_ops(address, state.clone())
@@ -106,7 +107,7 @@ impl Application {
         .map_err(failed)?
         .run();
         tracing::info!("listening on http://{address}");
-        Ok(Self { address, server, ops_server, hub, shutdown_timeout, stopping_since: Arc::default() })
+        Ok(Self { address, server, ops_server, hub, shutdown_timeout, stopping_since })
     }
 
     /// Where it listens.

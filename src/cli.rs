@@ -136,6 +136,12 @@ pub struct Serve {
     /// Migrate a server database first too
     #[arg(long)]
     pub migrate: bool,
+    /// Go on with another secrets.key, because the earlier one is lost
+    ///
+    /// What the lost one sealed cannot be opened any more: credentials of instances and accounts must be
+    /// entered again. Needed once only.
+    #[arg(long)]
+    pub key_lost: bool,
 }
 
 /// `casewire token …`

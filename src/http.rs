@@ -35,6 +35,9 @@ mod throttle;
 pub(crate) mod tokens;
 mod users;
 
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
 use actix_web::web;
 use casewire_actors::hub::Hub;
 
@@ -54,6 +57,8 @@ pub(crate) struct AppState {
     pub(crate) room: Room,
     /// The settings of this process.
     pub(crate) settings: Settings,
+    /// Since when this process is stopping, if it is.
+    pub(crate) stopping_since: Arc<OnceLock<Instant>>,
 }
 
 macro_rules! public {
@@ -81,10 +86,10 @@ macro_rules! admin {
 }
 
 impl AppState {
-    pub(crate) fn new(hub: Hub, settings: Settings) -> Self {
+    pub(crate) fn new(hub: Hub, settings: Settings, stopping_since: Arc<OnceLock<Instant>>) -> Self {
         let (throttle, room) =
             (Throttle::new(settings.auth.request_rate), Room::new(settings.server.max_body));
-        Self { hub, throttle, room, settings }
+        Self { hub, throttle, room, settings, stopping_since }
     }
 }
 

@@ -9,7 +9,7 @@ use casewire_actors::domain::sealing::{
     KeyFileError, NotAKey, Sealer, SealingKey, load_key_file, load_or_create_key_file,
 };
 use casewire_actors::domain::token_policy::{Refresh, TokenPolicy};
-use casewire_actors::hub::{HubSettings, Migrate, TrafficSettings};
+use casewire_actors::hub::{EarlierKey, HubSettings, Migrate, TrafficSettings};
 use casewire_actors::kernel::Sources;
 use casewire_actors::net::Reach;
 
@@ -36,6 +36,7 @@ pub fn hub_settings(settings: &Settings, migrate: Migrate) -> Result<HubSettings
     Ok(HubSettings {
         database_url: settings.database.url.secret().clone(),
         migrate,
+        earlier_key: EarlierKey::Needed,
         tokens: token_policy(&settings.auth),
         login_attempts: AttemptLimit {
             failures: attempts.n_calls(),

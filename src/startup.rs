@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use casewire_actors::accounts::CreateUser;
 use casewire_actors::domain::secret::Secret;
 use casewire_actors::domain::user::NewUser;
-use casewire_actors::hub::{Hub, Migrate};
+use casewire_actors::hub::{Hub, HubSettings, Migrate};
 use casewire_actors::kernel::Sources;
 
 use crate::hub_settings::hub_settings;
@@ -12,7 +12,11 @@ use crate::settings::Settings;
 
 /// Starts the actors of a hub. Must be called inside an actix system.
 pub async fn start_hub(settings: &Settings, migrate: Migrate) -> Result<Hub> {
-    let settings = hub_settings(settings, migrate)?;
+    start(hub_settings(settings, migrate)?).await
+}
+
+/// The same with settings in the hub's own types.
+pub async fn start(settings: HubSettings) -> Result<Hub> {
     Hub::start(settings, Sources::system()).await.context("the hub cannot start")
 }
 

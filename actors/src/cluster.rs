@@ -19,9 +19,9 @@ use self::leases::Leases;
 use self::signals::{OnSignal, Outgoing, Signal, Signals, Switchboard};
 use crate::delivery::fleet::Fleet;
 use crate::hub::traffic::Traffic;
-use crate::kernel::{Mailbox, start};
+use crate::kernel::{Mailbox, Sources, start};
 use crate::shared::Shared;
-use crate::store::{Db, session_pool, shards, within};
+use crate::store::{Db, StoreError, session_pool, shards, within};
 
 /// How long a connection is waited for.
 const ACQUIRE: Duration = Duration::from_secs(3);
@@ -43,6 +43,7 @@ impl Cluster {
     /// Joins the others; `None` on an embedded database, which has no others.
     pub(crate) fn start(shared: &Shared, traffic: &Traffic, outgoing: Outgoing) -> Option<Self> {
         let Db::Postgres(pool) = &shared.db else { return None };
+        tracing::info!(replica = shared.leases.replica(), "joining the replicas that share this database");
         // Connections of its own: leases are renewed whatever the others wait for.
         let options = pool.connect_options().as_ref().clone();
         let pool = session_pool().max_connections(4).acquire_timeout(ACQUIRE).connect_lazy_with(options);
@@ -91,6 +92,15 @@ impl Cluster {
     }
 }
 
+/// Goes by the clock of a server, which all who share a database go by: what one stores, others compare with
+/// the time of theirs.
+pub(crate) async fn follow_clock(db: &Db, sources: &Sources) -> Result<(), StoreError> {
+    let Db::Postgres(pool) = db else { return Ok(()) };
+    let begun = sources.reading();
+    sources.follow(shards::now_ms(pool).await?, &begun);
+    Ok(())
+}
+
 /// What this replica does when it hears from another.
 fn on_signal(shared: &Shared, traffic: &Traffic, keeper: Mailbox<LeaseKeeper>) -> OnSignal {
     let (fleet, routes, db) = (traffic.fleet.clone(), traffic.routes.clone(), shared.db.clone());
@@ -109,4 +119,25 @@ fn on_signal(shared: &Shared, traffic: &Traffic, keeper: Mailbox<LeaseKeeper>) -
             actix_rt::spawn(async move { fleet.sweep().await });
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::sources::{Clock, ManualClock, SystemClock};
+    use crate::store::suite::on_every_database;
+
+    #[tokio::test]
+    async fn who_works_on_a_server_goes_by_its_clock() {
+        on_every_database(|db| async move {
+            let ten_minutes_ms = 600_000;
+            let fast = Arc::new(ManualClock::at(SystemClock.now_ms() + ten_minutes_ms));
+            let sources = Sources::seeded(fast, 1);
+            follow_clock(&db, &sources).await.expect("an answer");
+            let ahead_ms = sources.now_ms() - SystemClock.now_ms();
+            let expected_ms = if db.is_embedded() { ten_minutes_ms } else { 0 };
+            assert!((ahead_ms - expected_ms).abs() < 60_000, "{ahead_ms}");
+        })
+        .await;
+    }
 }

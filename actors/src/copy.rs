@@ -7,6 +7,7 @@
 
 use serde::Serialize;
 
+use crate::database_url::{UrlProblem, check_database_url};
 use crate::domain::secret::Secret;
 use crate::store::{self, StoreError};
 
@@ -27,6 +28,9 @@ pub enum CopyError {
     /// The target is none on a server.
     #[error("--to must be the URL of a PostgreSQL database: postgres://user@host/name")]
     TargetNotServer,
+    /// The URL of the target has a slip in it.
+    #[error("--to: {0}")]
+    TargetUrl(#[from] UrlProblem),
     /// There is no source, or it may not be read.
     #[error("there is no database that can be opened at database.url: name the one to copy in the settings")]
     SourceMissing,
@@ -83,7 +87,10 @@ pub enum CopyError {
 impl CopyError {
     /// Whether the command line or a setting is to be mended.
     pub fn is_misuse(&self) -> bool {
-        matches!(self, Self::SameDatabase | Self::SourceNotEmbedded | Self::TargetNotServer)
+        matches!(
+            self,
+            Self::SameDatabase | Self::SourceNotEmbedded | Self::TargetNotServer | Self::TargetUrl(_)
+        )
     }
 }
 
@@ -167,7 +174,7 @@ fn refuse_misuse(from: &str, to: &str) -> Result<(), CopyError> {
     if !from.starts_with("sqlite:") {
         return Err(CopyError::SourceNotEmbedded);
     }
-    Ok(())
+    Ok(check_database_url(to)?)
 }
 
 #[cfg(test)]
@@ -184,6 +191,7 @@ mod tests {
             (server, server, Err(CopyError::SameDatabase)),
             (file, "sqlite://b.db", Err(CopyError::TargetNotServer)),
             (file, "nowhere", Err(CopyError::TargetNotServer)),
+            (file, "postgres://h/a?sslmode=typo", Err(CopyError::TargetUrl(UrlProblem::SslMode))),
             (server, "postgres://u@h/b", Err(CopyError::SourceNotEmbedded)),
         ] {
             assert_eq!(refuse_misuse(from, to), expected, "{from} {to}");

@@ -11,7 +11,7 @@ mod messages;
 mod reseal;
 
 pub use load::LoadError;
-pub(crate) use load::{ACCOUNTS, INSTANCES, load_account, load_instance};
+pub(crate) use load::{load_account, load_instance};
 pub use messages::{
     ChangeAccount, ChangeInstance, CreateInstance, DeleteInstance, ForgetAccount, ForgetAccountsOf,
     GetAccount, GetInstance, LinkAccount, ListAccounts, ListInstances, Refresh,
@@ -75,6 +75,9 @@ pub struct TargetChange {
 
 /// Is told of every committed change of this process. Must not block.
 pub type OnChanged = Arc<dyn Fn(TargetChange) + Send + Sync>;
+
+/// Is told the ids at X of accounts that were forgotten. Must not block.
+pub type OnForgotten = Arc<dyn Fn(Vec<String>) + Send + Sync>;
 
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +143,7 @@ pub(crate) struct Desk {
     pub(crate) retry_for_ms: i64,
     pub(crate) routes: Routes,
     pub(crate) on_changed: OnChanged,
+    pub(crate) on_forgotten: OnForgotten,
     /// Called when anybody has changed settings.
     pub(crate) on_marked: Arc<dyn Fn() + Send + Sync>,
 }

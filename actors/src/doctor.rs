@@ -6,6 +6,7 @@
 mod hub;
 mod instances;
 mod public;
+mod server;
 mod x;
 
 use std::time::Duration;
@@ -14,11 +15,11 @@ use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt, stream};
 
 use crate::directory::LoadError;
-use crate::hub::{HubSettings, TrafficSettings, open};
+use crate::hub::{HubSettings, StartError, TrafficSettings, open};
 use crate::kernel::Sources;
 use crate::net::{self, Reach};
 use crate::shared::Shared;
-use crate::store::Db;
+use crate::store::{Db, StoreError};
 use crate::webhooks::Webhooks;
 use crate::x::XClient;
 
@@ -88,7 +89,7 @@ pub async fn examine(settings: HubSettings, sources: Sources) -> Vec<Finding> {
     let opened = tokio::time::timeout(PATIENCE, open(&settings)).await;
     let db = match opened {
         Ok(Ok(db)) => db,
-        Ok(Err(error)) => return vec![Finding::red("database", format!("{error}: correct database.url"))],
+        Ok(Err(error)) => return vec![Finding::red("database", with_remedy(&error))],
         Err(_) => {
             return vec![Finding::red(
                 "database",
@@ -101,8 +102,9 @@ pub async fn examine(settings: HubSettings, sources: Sources) -> Vec<Finding> {
         Ok(ward) => ward,
         Err(error) => return vec![Finding::red("network", error)],
     };
-    let mut findings = vec![Finding::green("database", "answers, and its schema is current")];
     let checks: Vec<futures_util::future::LocalBoxFuture<'_, Vec<Finding>>> = vec![
+        bounded("database", server::database(&ward)).boxed_local(),
+        bounded("replicas", server::replicas(&ward)).boxed_local(),
         bounded("credentials", hub::credentials(&ward)).boxed_local(),
         bounded("admin", hub::admin(&ward)).boxed_local(),
         bounded("outbox", hub::outbox(&ward)).boxed_local(),
@@ -113,9 +115,19 @@ pub async fn examine(settings: HubSettings, sources: Sources) -> Vec<Finding> {
         x::accounts(&ward).boxed_local(),
         instances::instances(&ward).boxed_local(),
     ];
-    findings.extend(join_all(checks).await.into_iter().flatten());
+    let findings = join_all(checks).await.into_iter().flatten().collect();
     db.close().await;
     findings
+}
+
+/// Other texts say what to do by themselves.
+fn with_remedy(error: &StartError) -> String {
+    match error {
+        StartError::Store(StoreError::Unavailable(_)) => {
+            format!("{error}: check that it runs, and correct database.url")
+        }
+        error => error.to_string(),
+    }
 }
 
 fn ward(shared: &Shared, settings: TrafficSettings) -> Result<Ward, String> {
@@ -138,7 +150,7 @@ async fn bounded(area: &'static str, check: impl Future<Output = Vec<Finding>>) 
 /// Looks at each of them, several at once, and keeps their order.
 async fn each<'w, F>(
     area: &'static str,
-    ids: Result<Vec<(String, Vec<u8>)>, crate::store::StoreError>,
+    ids: Result<Vec<(String, Vec<u8>)>, StoreError>,
     look: impl Fn(String) -> F + 'w,
 ) -> Vec<Finding>
 where

@@ -1,6 +1,8 @@
 //! The hub: opens the store, starts the actors in the order in which they need each other, and stops
 //! them in reverse.
 
+mod callbacks;
+pub(crate) mod key;
 pub(crate) mod obstacles;
 pub(crate) mod traffic;
 
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use crate::accounts::{Accounts, AttemptLimit};
 use crate::checkpointer::Checkpointer;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, follow_clock};
 use crate::directory::{Directory, Refresh};
 use crate::domain::secret::Secret;
 use crate::domain::token_policy::TokenPolicy;
@@ -22,9 +24,10 @@ use crate::pulse::{self, Checks};
 use crate::records::Records;
 use crate::shared::Shared;
 use crate::store::lock::ServeLock;
-use crate::store::{Db, SchemaState, StoreError};
+use crate::store::{Db, SchemaState, StoreError, server};
 use crate::token_store::{Company, Tokens};
 use crate::writer::Flush;
+pub use key::EarlierKey;
 use traffic::Traffic;
 pub use traffic::{TrafficSettings, WebhookKey};
 
@@ -37,6 +40,8 @@ pub struct HubSettings {
     pub traffic: TrafficSettings,
     /// Which databases are brought up to date at the start.
     pub migrate: Migrate,
+    /// What becomes of what a key sealed that is not given any more.
+    pub earlier_key: EarlierKey,
     /// How long tokens live, and how many a user may have.
     pub tokens: TokenPolicy,
     /// How many failed logins are borne.
@@ -67,9 +72,24 @@ pub enum StartError {
     /// The schema was made by a newer version of this program.
     #[error("the schema is newer than this program; run a newer casewire")]
     SchemaAhead,
+    /// The sealing key is not that of the database.
+    #[error(
+        "secrets.key: it is not the key that seals the credentials in this database; give every replica the same \
+         one (that of an embedded database stands in the file beside it, its name ending in .key). To change the \
+         key, keep the earlier one in secrets.previous_keys. If it is lost, `casewire serve --key-lost` goes on \
+         with the new one, and what the lost one sealed must be entered again"
+    )]
+    OtherKey,
     /// No HTTP client can be made.
     #[error(transparent)]
     Client(Arc<ClientError>),
+}
+
+impl StartError {
+    /// Whether a setting is to be mended, rather than something out there.
+    pub fn is_misuse(&self) -> bool {
+        matches!(self, Self::OtherKey)
+    }
 }
 
 impl From<ClientError> for StartError {
@@ -105,6 +125,11 @@ impl Hub {
     async fn start_all(settings: HubSettings, sources: Sources) -> Result<Self, StartError> {
         let db = open(&settings).await?;
         let lock = ServeLock::take(&db)?;
+        for risk in server::risks(&db).await? {
+            tracing::warn!("{risk}");
+        }
+        key::claim(&db, &settings.traffic.sealer, settings.earlier_key).await?;
+        follow_clock(&db, &sources).await?;
         let company = if db.is_embedded() { Company::Alone } else { Company::Others };
         let (shared, outgoing) = if db.is_embedded() {
             (Shared::start(db, sources), None)

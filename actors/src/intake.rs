@@ -115,8 +115,7 @@ impl Desk {
 
     async fn receive(self, items: Vec<Item>) -> Result<Receipt, IntakeError> {
         let mut receipt = Receipt::default();
-        let mut rows = Vec::new();
-        let mut classes = Vec::new();
+        let mut kept = Vec::new();
         self.learn_of_new_accounts(&items).await?;
         for item in items {
             if let Some(user_id) = &item.revoked_user_id {
@@ -127,8 +126,7 @@ impl Desk {
                 Ok(candidate) => {
                     let class = candidate.item.class;
                     if self.is_kept(&candidate).await? {
-                        rows.push(self.delivery(&candidate));
-                        classes.push(class);
+                        kept.push(candidate);
                         continue;
                     }
                     class
@@ -137,25 +135,55 @@ impl Desk {
             receipt.ignored += 1;
             self.shared.metrics.count_item(class.as_str(), "ignored");
         }
-        if rows.is_empty() {
+        if kept.is_empty() {
             return Ok(receipt);
         }
-        let admitted = self.shared.writer.ask(Admit(rows)).await??;
-        for (class, (row, admission)) in classes.iter().zip(admitted) {
-            let result = match admission {
-                Admission::Accepted { is_alone } => {
+        let admitted = self.admit(&kept).await?;
+        for (candidate, admitted) in kept.iter().zip(admitted) {
+            let result = match admitted {
+                Some((row, Admission::Accepted { is_alone })) => {
                     receipt.accepted += 1;
                     self.fleet.accepted(row, is_alone);
                     "accepted"
                 }
-                Admission::Duplicate => {
+                Some((_, Admission::Duplicate)) => {
                     receipt.duplicates += 1;
                     "duplicate"
                 }
+                None => {
+                    receipt.ignored += 1;
+                    "ignored"
+                }
             };
-            self.shared.metrics.count_item(class.as_str(), result);
+            self.shared.metrics.count_item(candidate.item.class.as_str(), result);
         }
         Ok(receipt)
+    }
+
+    /// Stores what is kept; `None` for one that the database can never store. X would send the whole body again
+    /// because of it, and drop the others with it in the end.
+    async fn admit(&self, kept: &[Candidate]) -> Result<Vec<Option<(NewDelivery, Admission)>>, IntakeError> {
+        let rows = kept.iter().map(|candidate| self.delivery(candidate)).collect();
+        match self.shared.writer.ask(Admit(rows)).await? {
+            Err(StoreError::Unstorable(_)) => {}
+            admitted => return Ok(admitted?.into_iter().map(Some).collect()),
+        }
+        let mut admitted = Vec::with_capacity(kept.len());
+        for candidate in kept {
+            match self.shared.writer.ask(Admit(vec![self.delivery(candidate)])).await? {
+                Err(StoreError::Unstorable(_)) => {
+                    // What the database says of it may hold a part of the text.
+                    tracing::error!(
+                        account = candidate.route.account_id,
+                        source_id = candidate.event_id,
+                        "the database cannot store an item from x; it is left out"
+                    );
+                    admitted.push(None);
+                }
+                one => admitted.extend(one?.into_iter().map(Some)),
+            }
+        }
+        Ok(admitted)
     }
 
     /// An account that is not known may have been linked a moment ago, at another replica.

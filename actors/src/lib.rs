@@ -13,6 +13,7 @@ mod checkpointer;
 pub mod classify;
 mod cluster;
 pub mod copy;
+pub mod database_url;
 pub mod delivery;
 pub mod directory;
 pub mod doctor;

@@ -64,7 +64,7 @@ struct ClassResult {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LoginResult {
+struct ResultOnly {
     result: &'static str,
 }
 
@@ -82,7 +82,9 @@ pub struct Metrics {
     attempts: Family<DirectionClass, Counter>,
     rate_limited_seconds: Counter<f64, AtomicU64>,
     breaker_open: Gauge,
-    logins: Family<LoginResult, Counter>,
+    logins: Family<ResultOnly, Counter>,
+    replicas: Gauge,
+    lease_renewals: Family<ResultOnly, Counter>,
     http: HttpMetrics,
 }
 
@@ -116,6 +118,11 @@ impl Default for Metrics {
         );
         let logins = Family::default();
         registry.register("login", "Logins", logins.clone());
+        let replicas = Gauge::default();
+        let help = "Replicas that are alive, as this one last saw in the database: use max, not sum";
+        registry.register("replicas", help, replicas.clone());
+        let lease_renewals = Family::default();
+        registry.register("lease_renewals", "Renewals of this replica's leases", lease_renewals.clone());
         let http = HttpMetrics::register(&mut registry);
         let metrics = Self {
             registry: Arc::new(registry),
@@ -128,6 +135,8 @@ impl Default for Metrics {
             rate_limited_seconds,
             breaker_open,
             logins,
+            replicas,
+            lease_renewals,
             http,
         };
         metrics.name_all();
@@ -160,7 +169,10 @@ impl Metrics {
                 .get_or_create(&DirectionClass { direction: direction_name, error_class: "none" });
         }
         for result in ["ok", "refused", "limited"] {
-            let _exists = self.logins.get_or_create(&LoginResult { result });
+            let _exists = self.logins.get_or_create(&ResultOnly { result });
+        }
+        for result in ["ok", "failed"] {
+            let _exists = self.lease_renewals.get_or_create(&ResultOnly { result });
         }
     }
 
@@ -200,7 +212,17 @@ impl Metrics {
 
     /// Counts a login: `ok`, `refused` or `limited`.
     pub fn count_login(&self, result: &'static str) {
-        self.logins.get_or_create(&LoginResult { result }).inc();
+        self.logins.get_or_create(&ResultOnly { result }).inc();
+    }
+
+    /// Tells how many replicas are alive.
+    pub(crate) fn set_replicas(&self, n: i64) {
+        self.replicas.set(n);
+    }
+
+    /// Counts a renewal of all leases that are held: `ok` or `failed`.
+    pub(crate) fn count_renewal(&self, result: &'static str) {
+        self.lease_renewals.get_or_create(&ResultOnly { result }).inc();
     }
 
     /// Everything kept here, as `OpenMetrics` text without the closing `# EOF`.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::accounts::Accounts;
+use crate::cluster::follow_clock;
 use crate::directory::OnChanged;
 use crate::hub::{HubSettings, Migrate, StartError, open};
 use crate::kernel::{Mailbox, Sources};
@@ -35,6 +36,7 @@ impl Office {
     /// Opens the store, brings an embedded one up to date, and starts what commands need.
     pub async fn open(settings: HubSettings, sources: Sources) -> Result<Self, StartError> {
         let db = open(&settings).await?;
+        follow_clock(&db, &sources).await?;
         let shared = Shared::start(db, sources);
         let tokens = Tokens::start(&shared, settings.tokens, Company::Others);
         let accounts = Accounts::start(&shared, &tokens, settings.login_attempts);

@@ -1,16 +1,18 @@
 //! How the hub fares: readiness, and the metrics that are read at the moment of asking.
 
+mod backlog;
+
 use std::fmt::Write;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::Mutex;
+
+pub(crate) use backlog::Backlog;
 
 use crate::kernel::KindSummary;
 use crate::metrics::{Kind, n_panics, write_family};
 use crate::shared::Shared;
-use crate::store::{Db, StoreError, deliveries, instances, lanes};
+use crate::store::{Db, StoreError};
 use crate::writer::Flush;
 
 /// How long a check may take.
@@ -106,41 +108,13 @@ async fn ping(db: &Db) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// How many deliveries wait, by direction and status, as counted a moment ago. Clones share it.
-///
-/// Counting looks at every one of them. It is done again only when twenty times as long has passed as it
-/// took, so that it never costs more than a twentieth of a connection, however much waits.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Depths(Arc<Mutex<Counted>>);
-
-#[derive(Debug, Default)]
-struct Counted {
-    rows: Vec<(String, String, i64)>,
-    good_until: Option<Instant>,
-}
-
-/// A count is good for this many times as long as it took.
-const GOOD_FOR: u32 = 20;
-
-impl Depths {
-    async fn read(&self, db: &Db) -> Vec<(String, String, i64)> {
-        let mut counted = self.0.lock().await;
-        let begun = Instant::now();
-        if counted.good_until.is_none_or(|until| begun >= until) {
-            // A database that is down is told by readiness; the series stay, as they were.
-            if let Ok(rows) = deliveries::pending_by_status(db).await {
-                counted.rows = rows;
-            }
-            counted.good_until = Some(begun + begun.elapsed() * GOOD_FOR);
-        }
-        counted.rows.clone()
-    }
-}
-
 /// All metrics as `OpenMetrics` text.
 pub(crate) async fn metrics_text(shared: &Shared, version: &str) -> String {
     let mut text = shared.metrics.encode();
-    write_queue(&mut text, shared).await;
+    write_database(&mut text, shared).await;
+    let n_held = to_f64(i64::try_from(shared.leases.n_held()).unwrap_or(i64::MAX));
+    let help = "Shards that this replica delivers for; the sum of all replicas is 256.";
+    write_family(&mut text, "shards_held", Kind::Gauge, help, [(String::new(), n_held)]);
     write_actors(&mut text, shared);
     let panics = u32::try_from(n_panics()).unwrap_or(u32::MAX);
     let help = "Panics of the process.";
@@ -151,36 +125,44 @@ pub(crate) async fn metrics_text(shared: &Shared, version: &str) -> String {
     text
 }
 
-async fn write_queue(text: &mut String, shared: &Shared) {
-    let mut depths = Vec::new();
-    let pending = shared.depths.read(&shared.db).await;
+/// What is told of the database rather than of this process.
+const OF_ALL: &str = "of the whole database, the same from every replica: use max, not sum";
+
+async fn write_database(text: &mut String, shared: &Shared) {
+    let seen = shared.backlog.read(&shared.db).await;
+    let help = format!("Deliveries that wait, {OF_ALL}.");
+    write_family(text, "queue_depth", Kind::Gauge, &help, depths_of(seen.depths.as_deref()));
+
+    let now_ms = shared.sources.now_ms();
+    let overdue = seen.oldest_due.map(|oldest| {
+        let overdue_ms = oldest.0.map_or(0, |due_ms| (now_ms - due_ms).max(0));
+        (String::new(), to_f64(overdue_ms) / 1000.0)
+    });
+    let help = format!("How long the oldest delivery that could be tried has been waiting, {OF_ALL}.");
+    write_family(text, "oldest_due_seconds", Kind::Gauge, &help, overdue);
+
+    let help = format!("ServiceNow instances by status, {OF_ALL}.");
+    write_family(text, "instances", Kind::Gauge, &help, instances_of(seen.instances.as_deref()));
+}
+
+/// No samples where nothing was read yet: 0 would be a claim.
+fn depths_of(pending: Option<&[(String, String, i64)]>) -> Vec<(String, f64)> {
+    let Some(pending) = pending else { return Vec::new() };
+    let mut rows = Vec::new();
     for direction in ["to_servicenow", "to_x"] {
         for status in STATUSES {
             let is_it = |row: &&(String, String, i64)| row.0 == direction && row.1 == status;
             let n = pending.iter().find(is_it).map_or(0, |row| row.2);
-            depths.push((format!("direction=\"{direction}\",status=\"{status}\""), to_f64(n)));
+            rows.push((format!("direction=\"{direction}\",status=\"{status}\""), to_f64(n)));
         }
     }
-    write_family(text, "queue_depth", Kind::Gauge, "Deliveries that wait.", depths);
+    rows
+}
 
-    let now_ms = shared.sources.now_ms();
-    let oldest = lanes::oldest_due(&shared.db).await.unwrap_or_default();
-    let overdue_ms = oldest.map_or(0, |ready_at| (now_ms - ready_at).max(0));
-    let help = "How long the oldest delivery that could be tried has been waiting.";
-    write_family(
-        text,
-        "oldest_due_seconds",
-        Kind::Gauge,
-        help,
-        [(String::new(), to_f64(overdue_ms) / 1000.0)],
-    );
-
-    let by_status = instances::count_by_status(&shared.db).await.unwrap_or_default();
-    let rows = INSTANCE_STATUSES.map(|status| {
-        let n = by_status.iter().find(|row| row.0 == status).map_or(0, |row| row.1);
-        (format!("status=\"{status}\""), to_f64(n))
-    });
-    write_family(text, "instances", Kind::Gauge, "ServiceNow instances by status.", rows);
+fn instances_of(by_status: Option<&[(String, i64)]>) -> Vec<(String, f64)> {
+    let Some(by_status) = by_status else { return Vec::new() };
+    let n_of = |status| by_status.iter().find(|row| row.0 == status).map_or(0, |row| row.1);
+    INSTANCE_STATUSES.map(|status| (format!("status=\"{status}\""), to_f64(n_of(status)))).into()
 }
 
 fn write_actors(text: &mut String, shared: &Shared) {

@@ -8,7 +8,7 @@ use crate::cluster::leases::Leases;
 use crate::cluster::signals::{Outgoing, Signals};
 use crate::kernel::{Mailbox, Registry, Sources, Terms, start};
 use crate::metrics::Metrics;
-use crate::pulse::Depths;
+use crate::pulse::Backlog;
 use crate::store::Db;
 use crate::store::turns::Turns;
 use crate::writer::Writer;
@@ -23,7 +23,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     /// For which instances and accounts this process delivers.
     pub(crate) leases: Leases,
-    pub(crate) depths: Depths,
+    /// What the database holds, as last read for the metrics.
+    pub(crate) backlog: Backlog,
     /// For lists, counts and the like.
     pub(crate) turns: Turns,
     /// What other replicas are told.
@@ -54,6 +55,9 @@ impl Shared {
 
     fn start_with(db: Db, sources: Sources, leases: Leases, signals: Signals) -> Self {
         let metrics = Metrics::default();
+        if leases.replica().is_none() {
+            metrics.set_replicas(1);
+        }
         let registry = Registry::default();
         let terms =
             Terms { kind: "writer", key: String::new(), capacity: WRITER_CAPACITY, deadline: ASK_DEADLINE };
@@ -71,7 +75,7 @@ impl Shared {
             registry,
             leases,
             signals,
-            depths: Depths::default(),
+            backlog: Backlog::default(),
             front: Arbiter::new().handle(),
         }
     }

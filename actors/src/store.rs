@@ -10,7 +10,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, PgConnection, PgPool, SqliteConnection, SqlitePool};
@@ -24,6 +23,7 @@ pub(crate) mod batch;
 pub(crate) mod conversations;
 pub(crate) mod copy;
 pub(crate) mod deliveries;
+mod error;
 pub(crate) mod instances;
 pub(crate) mod lanes;
 pub(crate) mod lock;
@@ -34,6 +34,9 @@ pub(crate) mod records;
 pub(crate) mod replays;
 pub(crate) mod retention;
 pub(crate) mod routing;
+mod schema;
+pub(crate) mod sealed;
+pub(crate) mod server;
 pub(crate) mod shards;
 pub(crate) mod tokens;
 pub(crate) mod turns;
@@ -43,104 +46,10 @@ pub(crate) mod users;
 pub(crate) mod suite;
 
 pub(crate) use dialect::Sql;
-
-/// Why the store did not do it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// The database cannot be reached, is full or too busy. Nothing was stored; try again later.
-    #[error("the database is not available: {0}")]
-    Unavailable(String),
-    /// Another transaction was in the way, and this one was given up for it. Nothing was stored; try again.
-    #[error("another transaction was in the way; try again")]
-    Contended,
-    /// A value that must be unique stands in another row already.
-    #[error("a row with the same unique value exists")]
-    Duplicate,
-    /// A row that this one belongs to is gone.
-    #[error("a row that this one belongs to does not exist any more")]
-    Orphan,
-    /// Not all of another database was copied into this one yet. Nothing may work on it before.
-    #[error(
-        "a copy into this database is unfinished: run the same `casewire database copy` again, or take an empty database"
-    )]
-    HalfCopied,
-    /// Another process serves it.
-    #[error("another process serves {0} already: stop that one first, or use PostgreSQL to run several")]
-    Served(String),
-    /// Connections to the database are not sessions, because of what stands before it.
-    #[error(
-        "a pooler in transaction mode is in front of the database: use session mode (pgbouncer: pool_mode = session), or connect to PostgreSQL itself"
-    )]
-    SharedSessions,
-    /// The database refused the statement: a bug here, or a schema that is not this program's.
-    #[error("the database refused a statement: {0}")]
-    Refused(String),
-}
-
-impl StoreError {
-    /// Whether the same may succeed later.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Contended)
-    }
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        let Some(refusal) = error.as_database_error() else { return Self::Unavailable(error.to_string()) };
-        if refusal.is_unique_violation() {
-            return Self::Duplicate;
-        }
-        if refusal.is_foreign_key_violation() {
-            return Self::Orphan;
-        }
-        match refusal.code().as_deref() {
-            // PostgreSQL: serialization failure and deadlock.
-            Some("40001" | "40P01") => Self::Contended,
-            Some(code) if is_transient_postgres(code) || is_transient_sqlite(code) => {
-                Self::Unavailable(refusal.message().to_owned())
-            }
-            _ => Self::Refused(refusal.message().to_owned()),
-        }
-    }
-}
-
-impl From<std::io::Error> for StoreError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-}
-
-/// Connection, resources, operator intervention, system error, serialization failure; read-only transaction.
-fn is_transient_postgres(code: &str) -> bool {
-    code == "25006"
-        || code.len() == 5 && ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-}
-
-/// Busy, locked, read-only, I/O error, full, cannot open: the lowest byte of a code, whatever the others add.
-fn is_transient_sqlite(code: &str) -> bool {
-    code.parse::<u32>().is_ok_and(|code| code < 0x1_0000 && matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14))
-}
-
-/// How long one question to the store may take before it counts as not available: a server that is cut off
-/// may never answer at all.
-const ANSWER_LIMIT: Duration = Duration::from_secs(8);
-
-/// Waits for the store, but not for ever.
-pub(crate) async fn in_time<T, E>(asking: impl Future<Output = Result<T, E>>) -> Result<T, E>
-where
-    E: From<std::io::Error>,
-{
-    within(ANSWER_LIMIT, asking).await
-}
-
-/// Waits for the store so long at most.
-pub(crate) async fn within<T, E>(limit: Duration, asking: impl Future<Output = Result<T, E>>) -> Result<T, E>
-where
-    E: From<std::io::Error>,
-{
-    let late = || std::io::Error::new(std::io::ErrorKind::TimedOut, "it did not answer in time");
-    tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(late().into()))
-}
+pub use error::StoreError;
+pub(crate) use error::{in_time, within};
+pub(crate) use schema::SchemaState;
+use schema::{POSTGRES_MIGRATIONS, migrations_in};
 
 /// The database, for reading. Clones share their connections.
 #[derive(Clone)]
@@ -205,29 +114,8 @@ impl Transaction {
     }
 }
 
-/// How the schema stands against this program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SchemaState {
-    /// All migrations are applied.
-    Current,
-    /// So many are missing.
-    Behind(usize),
-    /// It was made by a newer version of this program.
-    Ahead,
-}
-
 /// From this length of the write-ahead log on (64 MiB) a commit moves it into the file by itself.
 const LONGEST_LOG_PAGES: &str = "16384";
-
-const HAS_MIGRATIONS: Sql = Sql {
-    sqlite: "SELECT COUNT(*) FROM sqlite_master WHERE name = '_sqlx_migrations'",
-    postgres: "SELECT COUNT(*) FROM pg_tables WHERE tablename = '_sqlx_migrations' AND schemaname = current_schema()",
-};
-const MIGRATIONS: Sql =
-    Sql { sqlite: "SELECT version FROM _sqlx_migrations", postgres: "SELECT version FROM _sqlx_migrations" };
-
-static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
-static POSTGRES_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/postgres");
 
 impl Db {
     /// Opens the database; makes an embedded one that does not exist.
@@ -244,7 +132,7 @@ impl Db {
 
     async fn connect_sqlite(url: &str) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::from_str(url)
-            .map_err(|error| StoreError::Refused(format!("database.url is not usable: {error}")))?
+            .map_err(|error| StoreError::Unfit(format!("database.url is not usable: {error}")))?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -279,7 +167,7 @@ impl Db {
     async fn connect_postgres(url: &str) -> Result<Self, StoreError> {
         let options = postgres_options(url)?;
         let options = options.clone().application_name(&session_name("casewire", &options));
-        pooler::refuse_shared_sessions(&options).await?;
+        server::refuse_unfit(&options).await?;
         let pool = session_pool()
             .max_connections(16)
             .acquire_timeout(Duration::from_secs(5))
@@ -291,60 +179,6 @@ impl Db {
     /// Whether this is the embedded database.
     pub(crate) fn is_embedded(&self) -> bool {
         matches!(self, Self::Sqlite(_))
-    }
-
-    /// Applies the missing migrations. Returns how many there were. Safe from several processes at once.
-    pub(crate) async fn migrate(&self) -> Result<usize, StoreError> {
-        let missing = match self.migrations().await? {
-            SchemaState::Current => return Ok(0),
-            SchemaState::Behind(missing) => missing,
-            SchemaState::Ahead => {
-                let text = "the schema is newer than this program; run a newer casewire";
-                return Err(StoreError::Refused(text.to_owned()));
-            }
-        };
-        let migrated = match self {
-            Self::Sqlite(db) => {
-                // Two processes may start on a new file at the same moment: the lock makes one wait.
-                let mut conn = db.writes.acquire().await?;
-                sqlx::query("BEGIN IMMEDIATE").execute(&mut *conn).await?;
-                sqlx::query("COMMIT").execute(&mut *conn).await?;
-                SQLITE_MIGRATIONS.run(&mut *conn).await
-            }
-            Self::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
-        };
-        match migrated {
-            Ok(()) => Ok(missing),
-            Err(MigrateError::Execute(error)) => {
-                // Another process may have been faster.
-                if self.migrations().await? == SchemaState::Current { Ok(0) } else { Err(error.into()) }
-            }
-            Err(error) => {
-                if self.migrations().await? == SchemaState::Current {
-                    return Ok(0);
-                }
-                Err(StoreError::Refused(format!("migration failed: {error}")))
-            }
-        }
-    }
-
-    /// Compares the schema with this program's migrations. Refuses a database that a copy was left unfinished in.
-    pub(crate) async fn schema(&self) -> Result<SchemaState, StoreError> {
-        let state = self.migrations().await?;
-        match self {
-            Self::Postgres(pool) if state == SchemaState::Current => {
-                copy::refuse_unfinished(&mut *pool.acquire().await?).await?;
-            }
-            _ => {}
-        }
-        Ok(state)
-    }
-
-    async fn migrations(&self) -> Result<SchemaState, StoreError> {
-        match self {
-            Self::Sqlite(db) => migrations_in(&mut Conn::Sqlite(&mut *db.writes.acquire().await?)).await,
-            Self::Postgres(pool) => migrations_in(&mut Conn::Postgres(&mut *pool.acquire().await?)).await,
-        }
     }
 
     /// Begins a transaction that may write.
@@ -366,26 +200,6 @@ impl Db {
             Self::Postgres(pool) => pool.close().await,
         }
     }
-}
-
-/// Compares the schema behind a connection with this program's migrations.
-async fn migrations_in(conn: &mut Conn<'_>) -> Result<SchemaState, StoreError> {
-    let known = match conn {
-        Conn::Sqlite(_) => &SQLITE_MIGRATIONS,
-        Conn::Postgres(_) => &POSTGRES_MIGRATIONS,
-    };
-    let has_table: i64 =
-        on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(HAS_MIGRATIONS)).fetch_one(&mut **conn).await)?;
-    if has_table == 0 {
-        return Ok(SchemaState::Behind(known.iter().count()));
-    }
-    let applied: Vec<i64> =
-        on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(MIGRATIONS)).fetch_all(&mut **conn).await)?;
-    if applied.iter().any(|&version| known.iter().all(|migration| migration.version != version)) {
-        return Ok(SchemaState::Ahead);
-    }
-    let n_missing = known.iter().filter(|migration| !applied.contains(&migration.version)).count();
-    Ok(if n_missing == 0 { SchemaState::Current } else { SchemaState::Behind(n_missing) })
 }
 
 /// Said at the start of every session, not as options of the connection: poolers do not pass those on.
@@ -425,7 +239,7 @@ async fn is_there(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
 
 fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url)
-        .map_err(|_| StoreError::Refused("the url is not a usable postgres:// address".to_owned()))?;
+        .map_err(|_| StoreError::Unfit("the url is not a usable postgres:// address".to_owned()))?;
     // Poolers refuse this one unless they are told otherwise, and no column here is a float.
     Ok(options.extra_float_digits(None))
 }

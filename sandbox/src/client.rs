@@ -69,6 +69,11 @@ impl ApiClient {
         self.call(Method::PATCH, path, Some(body)).await
     }
 
+    /// `DELETE`. Gives the status and the body.
+    pub async fn delete(&self, path: &str) -> Result<(u16, Value), CallError> {
+        self.call(Method::DELETE, path, None).await
+    }
+
     async fn call(
         &self,
         method: Method,

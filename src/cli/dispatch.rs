@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use casewire_actors::copy::CopyError;
-use casewire_actors::hub::Migrate;
+use casewire_actors::hub::{Migrate, StartError};
 use casewire_actors::kernel::Sources;
 use casewire_actors::office::Office;
 use casewire_actors::webhooks::WebhooksError;
@@ -53,6 +53,7 @@ pub fn run(cli: Cli) -> ExitCode {
 fn is_misuse(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.is::<Unusable>()
         || cause.is::<Misuse>()
+        || cause.downcast_ref().is_some_and(StartError::is_misuse)
         || cause.downcast_ref().is_some_and(WebhooksError::is_misuse)
         || cause.downcast_ref().is_some_and(CopyError::is_misuse)
 }

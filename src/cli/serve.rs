@@ -1,9 +1,10 @@
 //! `casewire serve`: runs the hub.
 
 use anyhow::{Context as _, Result};
-use casewire_actors::hub::Migrate;
+use casewire_actors::hub::{EarlierKey, Migrate};
 
 use super::Serve;
+use crate::hub_settings::hub_settings;
 use crate::settings::Settings;
 use crate::{Application, startup};
 
@@ -23,7 +24,11 @@ pub(super) async fn run(settings: &Settings, asked: &Serve) -> Result<()> {
     casewire_actors::metrics::count_panics();
     allow_open_files();
     let migrate = if asked.migrate { Migrate::Any } else { Migrate::Embedded };
-    let hub = startup::start_hub(settings, migrate).await?;
+    let mut wanted = hub_settings(settings, migrate)?;
+    if asked.key_lost {
+        wanted.earlier_key = EarlierKey::Lost;
+    }
+    let hub = startup::start(wanted).await?;
     let application = Application::build(settings.clone(), hub)?;
     application.run_until_stopped().await.context("the hub did not stop in order")
 }

@@ -35,10 +35,12 @@ async fn live() -> HttpResponse {
     reply::ok(&json!({ "status": "ok" }))
 }
 
-/// 200 when this process can accept, else 503; the checks either way.
+/// 200 when this process can accept, else 503; the checks either way. One that is stopping takes no new
+/// connections, although it answers here until its end.
 async fn ready(state: web::Data<AppState>) -> HttpResponse {
     let checks = state.hub.checks().await;
-    let (status, word) = if checks.is_ready() {
+    let is_stopping = state.stopping_since.get().is_some();
+    let (status, word) = if checks.is_ready() && !is_stopping {
         (actix_web::http::StatusCode::OK, "ok")
     } else {
         (actix_web::http::StatusCode::SERVICE_UNAVAILABLE, "failing")

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use casewire_actors::database_url::check_database_url;
 use casewire_actors::domain::instance::CONCURRENCY;
 use casewire_actors::domain::sealing::SealingKey;
 use casewire_actors::domain::secret::Secret;
@@ -17,6 +18,7 @@ impl Settings {
     /// Checks what the single values do not tell.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.check_server()?;
+        self.check_database()?;
         self.check_secrets()?;
         self.check_auth()?;
         self.check_times()?;
@@ -47,6 +49,11 @@ impl Settings {
             });
         }
         Ok(())
+    }
+
+    fn check_database(&self) -> Result<(), SettingsError> {
+        let checked = check_database_url(self.database.url.secret().expose());
+        checked.map_err(|problem| unfit("database.url", &problem.to_string()))
     }
 
     fn check_secrets(&self) -> Result<(), SettingsError> {

@@ -238,6 +238,10 @@ fn refusals_name_the_key_the_problem_and_the_remedy() {
             "loopback",
         ),
         ("database: {url: postgres://u:p@h/d}", &[], "secrets.key", "openssl rand"),
+        ("database: {url: 'postgres://u:p@h/d?sslmode=typo'}", &[], "database.url", "verify-full"),
+        ("database: {url: 'postgres://u:p@h/d?sslmod=x'}", &[], "database.url", "not known"),
+        ("database: {url: 'postgres://u:p@h/d?port=x'}", &[], "database.url", "the port"),
+        ("database: {url: 'sqlite://a.db?mode=x'}", &[], "database.url", "mode, cache"),
         ("secrets: {key_file: k}", &[("CASEWIRE_SECRETS__KEY", KEY)], "secrets.key", "one of the two"),
     ];
     for (yaml, env, key, hint) in cases {
@@ -271,6 +275,9 @@ fn refusals_never_show_a_secret() {
         ("twitter: {consumer_secret: [hunter2]}", &[]),
         ("twitter: [hunter2]", &[]),
         ("database: {url: 'mysql://u:hunter2@h/d'}", &[]),
+        ("database: {url: 'postgres://u:12?hunter2@h/d'}", &[]),
+        ("database: {url: 'postgres://h/d?password=hunter2&x=hunter2'}", &[]),
+        ("database: {url: 'postgres://h/d?sslmode=hunter2'}", &[]),
         ("server: {public_url: 'https://u:hunter2@h'}", &[]),
         ("hunter2", &[]),
     ];

@@ -57,6 +57,11 @@ impl TestHub {
         Self { address, home, stopper, thread: Some(thread) }
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Ends it and gives its database back.
     pub(crate) fn stop(mut self) -> Home {
         self.end();

@@ -3,5 +3,6 @@
 mod auth_contract;
 mod helpers;
 mod logins;
+mod stopping;
 mod tokens;
 mod users;

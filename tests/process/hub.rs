@@ -114,12 +114,21 @@ impl World {
 
     /// Starts the hub and waits until it listens.
     pub(crate) async fn serve(&self) -> Running {
+        self.serve_with(&[], &[]).await
+    }
+
+    /// The same with more arguments, and with some settings by their environment variables.
+    pub(crate) async fn serve_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Running {
         let port_file = self.home.path().join("port");
         let _none_before = std::fs::remove_file(&port_file);
         let log_file = self.home.path().join("log");
         let log = File::options().create(true).append(true).open(&log_file).expect("a log file");
         let mut command = self.command();
-        let child = command.args(["serve", "--migrate"]).stderr(log).spawn().expect("the program starts");
+        for (name, value) in settings {
+            command.env(format!("CASEWIRE_{name}"), value);
+        }
+        command.args(["serve", "--migrate"]).args(arguments);
+        let child = command.stderr(log).spawn().expect("the program starts");
         // From here on whatever goes wrong ends the child too.
         let mut hub = Running { child, base: String::new(), log_file };
         let port = hub.port(&port_file).await;

@@ -90,11 +90,12 @@ async fn credentials_that_do_not_open_send_nothing_until_the_key_is_back() {
     let case = instance.cases()[0].sys_id.clone();
     hub.kill();
 
-    // Another key is made in its place.
-    let (key, kept) = (world.database().with_extension("db.key"), folder.join("kept.key"));
-    std::fs::rename(&key, &kept).expect("a key");
+    // Another key is made in its place, which is noticed; the lost one is given up.
+    let kept = folder.join("kept.key");
+    std::fs::rename(world.database().with_extension("db.key"), &kept).expect("a key");
     let n_requests = instance.n_requests();
-    let hub = world.serve().await;
+    run(&world, &["serve"], &[]).await.is(2, "--key-lost");
+    let hub = world.serve_with(&["--key-lost"], &[]).await;
     let client = client.at(&hub.base);
     write(&world, &hub, "1002", "are you there?").await;
     let event = json!({ "message": "yes", "case": case });
@@ -107,8 +108,9 @@ async fn credentials_that_do_not_open_send_nothing_until_the_key_is_back() {
     assert_eq!(world.x.requests().iter().filter(as_account).count(), 0);
     hub.kill();
 
-    std::fs::rename(&kept, &key).expect("the key");
-    let hub = world.serve().await;
+    // It is found again.
+    let found = std::fs::read_to_string(&kept).expect("the key");
+    let hub = world.serve_with(&[], &[("SECRETS__PREVIOUS_KEYS", found.trim())]).await;
     let client = client.at(&hub.base);
     settle(&client, PATIENCE).await;
     assert_eq!(instance.cases()[0].comments.len(), 2);

@@ -120,6 +120,24 @@ async fn subscriptions_are_listed_removed_and_added() {
 }
 
 #[actix_rt::test]
+async fn a_forgotten_account_is_unsubscribed_at_x() {
+    for path in ["/api/twitter-revoke/", "/api/twitter-details/ID/"] {
+        let (world, hub, _instance, client) = world_with_account().await;
+        run(&world, &["webhooks", "register", "--url", &hub.webhook()], &[]).await.is(0, "subscribed");
+        assert_eq!(world.x.subscriptions(), [ACCOUNT_ID]);
+        let (_, accounts) = client.get("/api/twitter-details/").await.expect("an answer");
+        let path = path.replace("ID", accounts[0]["id"].as_str().expect("an id"));
+        let (status, body) = client.delete(&path).await.expect("an answer");
+        assert_eq!(status, 204, "{path} {body}");
+        let begun = std::time::Instant::now();
+        while !world.x.subscriptions().is_empty() {
+            assert!(begun.elapsed().as_secs() < 10, "{path}: X was not told");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[actix_rt::test]
 async fn wrong_settings_and_addresses_exit_with_2_before_x_is_asked() {
     let world = World::new("operators-secret", "").await;
     run(&world, &["migrate"], &[]).await.is(0, "");
@@ -162,6 +180,20 @@ async fn a_key_file_that_was_named_is_read_and_never_made() {
     run(&world, &["migrate"], &named).await.is(0, "applied");
     run(&world, &["migrate"], &[("SECRETS__KEY", &key)]).await.is(0, "up to date");
     assert!(!world.database().with_extension("db.key").exists(), "nor one beside the database");
+}
+
+#[actix_rt::test]
+async fn another_key_is_refused_at_the_start() {
+    let world = World::new("operators-secret", "").await;
+    // Nothing is sealed yet: it is refused all the same.
+    world.serve().await.kill();
+    let other = [("SECRETS__KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")];
+    let told = run(&world, &["serve"], &other).await;
+    told.is(2, "secrets.key: it is not the key");
+    told.is(2, "secrets.previous_keys");
+    assert!(!told.stderr.contains(other[0].1), "{}", told.stderr);
+    run(&world, &["doctor"], &other).await.is(1, "failed   credentials    secrets.key: it is not the key");
+    world.serve().await.kill();
 }
 
 #[actix_rt::test]

@@ -98,6 +98,9 @@ async fn every_metric_is_there_before_the_first_request() {
         "casewire_actor_mailbox_depth",
         "casewire_panics_total",
         "casewire_login_total",
+        "casewire_shards_held",
+        "casewire_replicas",
+        "casewire_lease_renewals_total",
         "casewire_build_info",
     ] {
         assert!(names.iter().any(|known| known == name), "{name} is missing in {names:?}");

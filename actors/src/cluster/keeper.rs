@@ -17,6 +17,7 @@ use super::signals::{Signal, Signals};
 use crate::delivery::fleet::Fleet;
 use crate::kernel::Sources;
 use crate::kernel::mailbox::Nudge;
+use crate::metrics::Metrics;
 use crate::shared::Shared;
 use crate::store::shards::{self, Held, Renewed};
 use crate::store::{StoreError, within};
@@ -47,6 +48,7 @@ pub(crate) struct LeaseKeeper {
     pool: PgPool,
     leases: Leases,
     sources: Sources,
+    metrics: Metrics,
     fleet: Fleet,
     signals: Signals,
     steadiness: Steadiness,
@@ -66,6 +68,8 @@ pub(crate) struct Stop;
 /// What a round found.
 struct Round {
     held: Vec<Held>,
+    /// How many share, this one among them.
+    n_replicas: i64,
     /// How many shards are this replica's due.
     n_due: usize,
     asked_at: Instant,
@@ -77,6 +81,7 @@ impl LeaseKeeper {
             pool,
             leases: shared.leases.clone(),
             sources: shared.sources.clone(),
+            metrics: shared.metrics.clone(),
             fleet,
             signals: shared.signals.clone(),
             steadiness: Steadiness::default(),
@@ -99,6 +104,7 @@ impl LeaseKeeper {
             keeper.is_asking = false;
             keeper.tell_if_stopped();
             keeper.steadiness.note(round.is_ok());
+            keeper.metrics.count_renewal(if round.is_ok() { "ok" } else { "failed" });
             match round {
                 Ok(_) if keeper.is_stopped => {}
                 Ok(round) => keeper.take(&round, context),
@@ -108,6 +114,7 @@ impl LeaseKeeper {
     }
 
     fn take(&mut self, round: &Round, context: &mut Context<Self>) {
+        self.metrics.set_replicas(round.n_replicas);
         let gained = self.leases.take(&round.held, round.asked_at, round.asked_at + BELIEF);
         if !gained.is_empty() {
             tracing::info!(n_shards = gained.len(), n_due = round.n_due, "took over shards");
@@ -213,7 +220,7 @@ async fn ask(
         let left_for_ms = if is_steady { 0 } else { UNWANTED_MS };
         held.extend(shards::claim(pool, replica, LEASE_MS, n_missing, left_for_ms).await?);
     }
-    Ok(Round { held, n_due, asked_at })
+    Ok(Round { held, n_replicas: n_others + 1, n_due, asked_at })
 }
 
 /// How many shards a replica may hold that comes behind so many of them in their order. Together they hold all.

@@ -267,6 +267,37 @@ fn whatever_fails_each_message_is_one_comment_in_order() {
 }
 
 #[test]
+fn an_item_that_cannot_be_stored_does_not_take_its_neighbours_with_it() {
+    System::new().block_on(async {
+        let trial = Trial::start().await;
+        let Db::Sqlite(db) = &trial.shared.db else { unreachable!("trials are embedded") };
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON deliveries WHEN NEW.source_id = '101' BEGIN SELECT RAISE(ABORT, 'no'); END";
+        sqlx::query(refuse).execute(&db.writes).await.expect("a trigger");
+        let account = XUser::new(ACCOUNT, "acme", "Acme");
+        let sender = XUser::new("7", "c7", "Customer");
+        let body_of = |id: &str| -> serde_json::Value {
+            let body = bodies::dm_body(&account, &sender, id, &format!("number {id}"), 1_700_000_000_000);
+            serde_json::from_str(&body).expect("JSON")
+        };
+        let mut body = body_of("100");
+        for id in ["101", "102"] {
+            let item = body_of(id)["direct_message_events"][0].clone();
+            body["direct_message_events"].as_array_mut().expect("items").push(item);
+        }
+        for expected in [
+            Receipt { accepted: 2, ignored: 1, duplicates: 0 },
+            Receipt { accepted: 0, ignored: 1, duplicates: 2 },
+        ] {
+            let body = body.to_string();
+            let receipt = trial.intake.ask(Receive { body: body.into() }).await.expect("an answer");
+            assert_eq!(receipt, Ok(expected));
+        }
+        trial.settle().await;
+        assert_eq!(trial.comments(), ["number 100", "number 102"]);
+    });
+}
+
+#[test]
 fn a_refusal_that_was_carried_out_all_the_same_is_not_repeated() {
     System::new().block_on(async {
         let trial = Trial::start().await;

@@ -1,6 +1,6 @@
 //! What is done with linked accounts.
 
-use super::load::{ACCOUNTS, account_secrets, account_settings};
+use super::load::{account_secrets, account_settings};
 use super::{
     ChangeAccount, ChangeKind, Desk, DirectoryError, ForgetAccount, ForgetAccountsOf, GetAccount,
     LinkAccount, ListAccounts, Listed, MAX_TRIES, Target,
@@ -11,6 +11,7 @@ use crate::domain::requester::Requester;
 use crate::store::accounts::{
     self, AccountColumns, AccountRow, DeleteAccount, InsertAccount, Move, UpdateAccount,
 };
+use crate::store::sealed::SealedTable;
 use crate::store::{StoreError, instances};
 use crate::writer::Apply;
 
@@ -100,7 +101,11 @@ pub(super) async fn change(desk: Desk, message: ChangeAccount) -> Result<Account
 
 pub(super) async fn forget(desk: Desk, message: ForgetAccount) -> Result<(), DirectoryError> {
     let row = find(&desk, &message.requester, &message.id).await?;
-    if forget_one(&desk, row.id).await? { Ok(()) } else { Err(DirectoryError::NotFound) }
+    if !forget_one(&desk, row.id).await? {
+        return Err(DirectoryError::NotFound);
+    }
+    (desk.on_forgotten)(vec![row.twitter_user_id]);
+    Ok(())
 }
 
 pub(super) async fn forget_all_of(desk: Desk, message: ForgetAccountsOf) -> Result<usize, DirectoryError> {
@@ -110,9 +115,14 @@ pub(super) async fn forget_all_of(desk: Desk, message: ForgetAccountsOf) -> Resu
         if rows.is_empty() {
             return Ok(n_forgotten);
         }
+        let mut forgotten = Vec::new();
         for row in rows {
-            n_forgotten += usize::from(forget_one(&desk, row.id).await?);
+            if forget_one(&desk, row.id).await? {
+                forgotten.push(row.twitter_user_id);
+            }
         }
+        n_forgotten += forgotten.len();
+        (desk.on_forgotten)(forgotten);
     }
 }
 
@@ -192,7 +202,8 @@ fn columns(
     settings: &AccountSettings,
     secrets: &AccountSecrets,
 ) -> Result<AccountColumns, DirectoryError> {
-    let sealed = desk.sealer.seal(&desk.shared.sources, ACCOUNTS, id, &secrets.to_plain());
+    let sealed =
+        desk.sealer.seal(&desk.shared.sources, SealedTable::Accounts.name(), id, &secrets.to_plain());
     let case_policy = serde_json::to_string(&settings.case_policy);
     Ok(AccountColumns {
         screen_name: settings.screen_name.clone(),

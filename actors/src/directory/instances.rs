@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::load::{INSTANCES, instance_secrets, instance_settings};
+use super::load::{instance_secrets, instance_settings};
 use super::{
     ChangeInstance, ChangeKind, CreateInstance, DeleteInstance, Desk, DirectoryError, GetInstance,
     ListInstances, Listed, MAX_TRIES, Target,
@@ -13,6 +13,7 @@ use crate::domain::requester::Requester;
 use crate::net::{InstanceUrl, resolve};
 use crate::store::StoreError;
 use crate::store::instances::{self, InsertInstance, InstanceColumns, InstanceRow, UpdateInstance};
+use crate::store::sealed::SealedTable;
 use crate::writer::Apply;
 
 /// How long the name of an instance may take to resolve.
@@ -138,7 +139,8 @@ fn columns(
     secrets: &InstanceSecrets,
 ) -> Result<InstanceColumns, DirectoryError> {
     let internal = |error: &dyn std::fmt::Display| DirectoryError::Internal(error.to_string());
-    let sealed = desk.sealer.seal(&desk.shared.sources, INSTANCES, id, &secrets.to_plain());
+    let sealed =
+        desk.sealer.seal(&desk.shared.sources, SealedTable::Instances.name(), id, &secrets.to_plain());
     let case_defaults = serde_json::to_string(&settings.case_defaults);
     Ok(InstanceColumns {
         instance_url: settings.instance_url.as_str().to_owned(),

@@ -7,11 +7,8 @@ use crate::net::{Reach, parse_instance_url};
 use crate::servicenow::customers::CustomerTable;
 use crate::store::accounts::{self, AccountRow};
 use crate::store::instances::{self, InstanceRow};
+use crate::store::sealed::SealedTable;
 use crate::store::{Db, StoreError};
-
-/// The tables, as the seals name them.
-pub(crate) const INSTANCES: &str = "instances";
-pub(crate) const ACCOUNTS: &str = "accounts";
 
 /// Why a record could not be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,7 +82,7 @@ pub(super) fn instance_settings(row: &InstanceRow) -> Result<InstanceSettings, L
 }
 
 pub(super) fn instance_secrets(sealer: &Sealer, row: &InstanceRow) -> Result<InstanceSecrets, SealError> {
-    let plain = sealer.open(INSTANCES, &row.id, &row.sealed_secrets)?;
+    let plain = sealer.open(SealedTable::Instances.name(), &row.id, &row.sealed_secrets)?;
     serde_json::from_slice(&plain).map_err(|_| SealError::Damaged)
 }
 
@@ -102,6 +99,6 @@ pub(super) fn account_settings(row: &AccountRow) -> Result<AccountSettings, Load
 }
 
 pub(super) fn account_secrets(sealer: &Sealer, row: &AccountRow) -> Result<AccountSecrets, SealError> {
-    let plain = sealer.open(ACCOUNTS, &row.id, &row.sealed_secrets)?;
+    let plain = sealer.open(SealedTable::Accounts.name(), &row.id, &row.sealed_secrets)?;
     serde_json::from_slice(&plain).map_err(|_| SealError::Damaged)
 }

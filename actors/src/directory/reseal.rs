@@ -1,22 +1,18 @@
 //! After a rotation of the key: what an earlier key sealed is sealed with the current one.
 
-use super::load::{ACCOUNTS, INSTANCES};
 use super::{Desk, DirectoryError};
-use crate::store::{accounts, instances};
+use crate::store::sealed::{self, Reseal, SealedTable};
 use crate::writer::Apply;
 
 /// Seals anew what an earlier key sealed. What opens with no known key stays as it is.
 pub(super) async fn reseal(desk: &Desk) -> Result<(), DirectoryError> {
     let mut n_resealed = 0_usize;
-    for (id, before) in instances::sealed(&desk.shared.db).await? {
-        let Some(after) = renewed(desk, INSTANCES, &id, &before)? else { continue };
-        desk.shared.writer.ask(Apply(instances::Reseal { id, before, after })).await??;
-        n_resealed += 1;
-    }
-    for (id, before) in accounts::sealed(&desk.shared.db).await? {
-        let Some(after) = renewed(desk, ACCOUNTS, &id, &before)? else { continue };
-        desk.shared.writer.ask(Apply(accounts::Reseal { id, before, after })).await??;
-        n_resealed += 1;
+    for table in SealedTable::ALL {
+        for (id, before) in sealed::all(&desk.shared.db, table).await? {
+            let Some(after) = renewed(desk, table, &id, &before)? else { continue };
+            desk.shared.writer.ask(Apply(Reseal { table, id, before, after })).await??;
+            n_resealed += 1;
+        }
     }
     if n_resealed > 0 {
         tracing::info!(n_resealed, "credentials were sealed with the current key");
@@ -24,11 +20,16 @@ pub(super) async fn reseal(desk: &Desk) -> Result<(), DirectoryError> {
     Ok(())
 }
 
-fn renewed(desk: &Desk, table: &str, id: &str, before: &[u8]) -> Result<Option<Vec<u8>>, DirectoryError> {
+fn renewed(
+    desk: &Desk,
+    table: SealedTable,
+    id: &str,
+    before: &[u8],
+) -> Result<Option<Vec<u8>>, DirectoryError> {
     if desk.sealer.is_current(before) {
         return Ok(None);
     }
-    let Ok(plain) = desk.sealer.open(table, id, before) else { return Ok(None) };
-    let after = desk.sealer.seal(&desk.shared.sources, table, id, &plain);
+    let Ok(plain) = desk.sealer.open(table.name(), id, before) else { return Ok(None) };
+    let after = desk.sealer.seal(&desk.shared.sources, table.name(), id, &plain);
     after.map(Some).map_err(|error| DirectoryError::Internal(error.to_string()))
 }

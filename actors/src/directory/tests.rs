@@ -17,11 +17,14 @@ use crate::store::accounts::AccountRow;
 panics_when_told!(Directory);
 
 type Changes = Arc<Mutex<Vec<TargetChange>>>;
+type Forgotten = Arc<Mutex<Vec<String>>>;
 
 struct Bench {
     directory: Mailbox<Directory>,
     desk: Desk,
     changes: Changes,
+    /// Ids at X.
+    forgotten: Forgotten,
     _folder: tempfile::TempDir,
 }
 
@@ -33,6 +36,8 @@ async fn bench() -> Bench {
     }
     let changes = Changes::default();
     let seen = Arc::clone(&changes);
+    let forgotten = Forgotten::default();
+    let told = Arc::clone(&forgotten);
     let desk = Desk {
         on_marked: Arc::new(|| ()),
         sealer: Sealer::new(&SealingKey::generate(&shared.sources), &[]),
@@ -40,10 +45,11 @@ async fn bench() -> Bench {
         retry_for_ms: 86_400_000,
         routes: Routes::default(),
         on_changed: Arc::new(move |change| seen.lock().unwrap().push(change)),
+        on_forgotten: Arc::new(move |ids| told.lock().unwrap().extend(ids)),
         shared,
     };
     let directory = start_directory(desk.clone()).await.unwrap();
-    Bench { directory, desk, changes, _folder: folder }
+    Bench { directory, desk, changes, forgotten, _folder: folder }
 }
 
 async fn add_user(shared: &Shared, id: &str) {
@@ -195,6 +201,7 @@ async fn routes_follow_every_change() {
 
     let forgotten = bench.directory.ask(ForgetAccountsOf { user_id: "u1".to_owned() }).await.unwrap();
     assert_eq!(forgotten, Ok(1));
+    assert_eq!(*bench.forgotten.lock().unwrap(), ["42"], "X is told");
     assert!(routes.route("42").is_none());
 }
 

@@ -2,10 +2,11 @@
 
 use super::{Finding, Ward, unreadable};
 use crate::accounts::hashing::is_password;
-use crate::directory::{ACCOUNTS, INSTANCES};
 use crate::domain::password::TRIED_FIRST;
 use crate::domain::secret::Secret;
-use crate::store::{StoreError, accounts, deliveries, instances, users};
+use crate::hub::{StartError, key};
+use crate::store::sealed::{self, SealedTable};
+use crate::store::{StoreError, deliveries, users};
 
 /// Work that could be done and is not, for so long, means that nobody works.
 const OVERDUE_MS: i64 = 5 * 60 * 1_000;
@@ -15,27 +16,42 @@ const MAX_GUESSED: i64 = 5;
 /// Whether every stored credential opens with the key.
 pub(super) async fn credentials(ward: &Ward) -> Vec<Finding> {
     let area = "credentials";
-    let sealed = async {
-        let of_instances = instances::sealed(&ward.db).await?;
-        let of_accounts = accounts::sealed(&ward.db).await?;
-        Ok::<_, StoreError>((of_instances, of_accounts))
+    let sealer = &ward.settings.sealer;
+    let read = async {
+        let is_other = key::is_other(&ward.db, sealer).await?;
+        let of_instances = sealed::all(&ward.db, SealedTable::Instances).await?;
+        let of_accounts = sealed::all(&ward.db, SealedTable::Accounts).await?;
+        Ok::<_, StoreError>((is_other, of_instances, of_accounts))
     };
-    let (of_instances, of_accounts) = match sealed.await {
-        Ok(sealed) => sealed,
+    let (is_other, of_instances, of_accounts) = match read.await {
+        Ok(read) => read,
         Err(error) => return vec![unreadable(area, &error.into())],
     };
     let mut found = Vec::new();
-    let mut n_opened = 0;
-    let all = [(INSTANCES, "instance", of_instances), (ACCOUNTS, "account", of_accounts)];
+    if is_other {
+        found.push(Finding::red(area, StartError::OtherKey.to_string()));
+    }
+    let (mut n_opened, mut n_earlier) = (0, 0);
+    let all =
+        [(SealedTable::Instances, "instance", of_instances), (SealedTable::Accounts, "account", of_accounts)];
     for (table, kind, rows) in all {
         for (id, bytes) in rows {
-            match ward.settings.sealer.open(table, &id, &bytes) {
-                Ok(_) => n_opened += 1,
+            match sealer.open(table.name(), &id, &bytes) {
+                Ok(_) => {
+                    n_opened += 1;
+                    n_earlier += usize::from(!sealer.is_current(&bytes));
+                }
                 Err(error) => {
                     found.push(Finding::red(area, format!("those of the {kind} {id} do not open: {error}")));
                 }
             }
         }
+    }
+    if n_earlier > 0 {
+        let text = format!(
+            "{n_earlier} are sealed with a key of secrets.previous_keys still: keep it until a replica has started"
+        );
+        found.push(Finding::yellow(area, text));
     }
     if found.is_empty() {
         found.push(Finding::green(area, format!("the key opens all {n_opened}")));

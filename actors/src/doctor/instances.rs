@@ -4,12 +4,14 @@ use super::{Finding, Ward, each};
 use crate::hub::obstacles::is_obstacle;
 use crate::net::{self, InstanceUrl};
 use crate::store::instances as store;
+use crate::store::sealed::{self, SealedTable};
 
 const AREA: &str = "instance";
 
 /// Looks at every instance.
 pub(super) async fn instances(ward: &Ward) -> Vec<Finding> {
-    let found = each(AREA, store::sealed(&ward.db).await, |id| instance(ward, id)).await;
+    let found =
+        each(AREA, sealed::all(&ward.db, SealedTable::Instances).await, |id| instance(ward, id)).await;
     if found.is_empty() {
         return vec![Finding::yellow(AREA, "none is set up: POST one to /api/servicenow-details/")];
     }

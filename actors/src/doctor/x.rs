@@ -6,7 +6,7 @@ use reqwest::header::DATE;
 use super::{Finding, Ward, each, unreadable};
 use crate::directory::load_account;
 use crate::net;
-use crate::store::accounts as store;
+use crate::store::sealed::{self, SealedTable};
 use crate::webhooks::WebhooksError;
 use crate::x::{AccountCredentials, Stamp};
 
@@ -109,7 +109,8 @@ pub(super) async fn subscriptions(ward: &Ward) -> Vec<Finding> {
 
 /// Whether the tokens of every linked account work.
 pub(super) async fn accounts(ward: &Ward) -> Vec<Finding> {
-    let found = each("account", store::sealed(&ward.db).await, |id| account(ward, id)).await;
+    let found =
+        each("account", sealed::all(&ward.db, SealedTable::Accounts).await, |id| account(ward, id)).await;
     if found.is_empty() {
         return vec![Finding::yellow("account", "none is linked: link one at /api/twitter-details/")];
     }

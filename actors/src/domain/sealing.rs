@@ -24,6 +24,8 @@ use crate::kernel::Sources;
 pub const KEY_BYTES: usize = 32;
 
 const VERSION: u8 = 1;
+/// Digested before a key, so that its fingerprint is not what values begin with.
+const FINGERPRINT_OF: &[u8] = b"casewire sealing key\0";
 const KEY_ID_BYTES: usize = 4;
 const NONCE_BYTES: usize = 24;
 const HEADER_BYTES: usize = 1 + KEY_ID_BYTES + NONCE_BYTES;
@@ -86,6 +88,7 @@ pub struct Sealer {
 #[derive(Clone)]
 struct NamedKey {
     id: [u8; KEY_ID_BYTES],
+    fingerprint: i64,
     cipher: XChaCha20Poly1305,
 }
 
@@ -95,8 +98,16 @@ impl NamedKey {
         let mut id = [0_u8; KEY_ID_BYTES];
         id.copy_from_slice(&digest[..KEY_ID_BYTES]);
         let bytes: &[u8; KEY_BYTES] = &key.0;
-        Self { id, cipher: XChaCha20Poly1305::new(bytes.into()) }
+        Self { id, fingerprint: fingerprint_of(bytes), cipher: XChaCha20Poly1305::new(bytes.into()) }
     }
+}
+
+/// Tells keys apart, and nothing of them: a part of a digest of 32 random bytes.
+fn fingerprint_of(key: &[u8; KEY_BYTES]) -> i64 {
+    let digest = Sha256::new().chain_update(FINGERPRINT_OF).chain_update(key).finalize();
+    let mut bytes = [0_u8; 8];
+    bytes.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(bytes)
 }
 
 impl Sealer {
@@ -147,6 +158,16 @@ impl Sealer {
             }
         }
         Err(if is_known { SealError::Damaged } else { SealError::UnknownKey })
+    }
+
+    /// The fingerprint of the current key.
+    pub(crate) fn fingerprint(&self) -> i64 {
+        self.current.fingerprint
+    }
+
+    /// Whether an earlier key has this fingerprint.
+    pub(crate) fn knows(&self, fingerprint: i64) -> bool {
+        self.previous.iter().any(|key| key.fingerprint == fingerprint)
     }
 
     /// Whether a value was sealed with the current key; one that was not should be sealed anew.

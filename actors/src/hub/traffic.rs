@@ -7,15 +7,14 @@ use actix::Arbiter;
 use url::Url;
 
 use super::StartError;
+use super::callbacks::{recheck, tell_fleet, unsubscribe};
 use super::obstacles::{correction, credentials_of, tokens_of};
 use crate::delivery::account_delivery::{AccountSettings, OpenAccount};
 use crate::delivery::backoff::Backoff;
 use crate::delivery::fleet::{DeliverySettings, Fleet};
 use crate::delivery::instance_delivery::{InstanceSettings, OpenInstance};
 use crate::delivery::sweeper::Sweeper;
-use crate::directory::{
-    ChangeKind, Desk, Directory, LoadError, OnChanged, Target, load_account, load_instance, start_directory,
-};
+use crate::directory::{Desk, Directory, LoadError, load_account, load_instance, start_directory};
 use crate::domain::instance::InstanceDefaults;
 use crate::domain::rate::Rate;
 use crate::domain::sealing::Sealer;
@@ -31,7 +30,6 @@ use crate::routes::Routes;
 use crate::servicenow::Credentials;
 use crate::servicenow::client::{NowMs, ServiceNow};
 use crate::shared::Shared;
-use crate::store::deliveries::Direction;
 use crate::store::{StoreError, accounts, instances};
 use crate::webhooks::Webhooks;
 use crate::webhooks::watch::{Sight, WebhookWatch};
@@ -111,6 +109,7 @@ impl Traffic {
         let fleet = fleet(shared, &settings)?;
         let on_changed = tell_fleet(fleet.clone());
         let retry_for_ms = millis(settings.retry_for);
+        let webhooks = Webhooks::new(shared, &settings)?;
         let routes = Routes::default();
         let directory = start_directory(Desk {
             shared: shared.clone(),
@@ -123,6 +122,7 @@ impl Traffic {
             retry_for_ms,
             routes: routes.clone(),
             on_changed: Arc::clone(&on_changed),
+            on_forgotten: unsubscribe(webhooks.clone()),
             on_marked: recheck(shared, &fleet),
         })
         .await?;
@@ -158,7 +158,7 @@ impl Traffic {
         let (kept, keep) = (shared.clone(), Keep::of(&settings));
         let terms = Shared::front_terms("janitor", 8);
         let janitor = start(&shared.front, &shared.registry, terms, move |_| Janitor::new(kept, keep));
-        let (watch, sight) = watch_webhook(shared, &settings)?;
+        let (watch, sight) = watch_webhook(shared, webhooks);
         Ok(Self {
             fleet,
             routes,
@@ -175,16 +175,12 @@ impl Traffic {
     }
 }
 
-fn watch_webhook(
-    shared: &Shared,
-    settings: &TrafficSettings,
-) -> Result<(Mailbox<WebhookWatch>, Sight), StartError> {
-    let webhooks = Webhooks::new(shared, settings)?;
+fn watch_webhook(shared: &Shared, webhooks: Webhooks) -> (Mailbox<WebhookWatch>, Sight) {
     let sight = Sight::default();
     let seen = sight.clone();
     let terms = Shared::front_terms("webhook_watch", 8);
     let watch = start(&shared.front, &shared.registry, terms, move |_| WebhookWatch::new(webhooks, seen));
-    Ok((watch, sight))
+    (watch, sight)
 }
 
 /// The app's secret, by which X and the hub know each other.
@@ -226,51 +222,12 @@ fn fleet(shared: &Shared, settings: &TrafficSettings) -> Result<Fleet, StartErro
     Ok(Fleet::new(shared.clone(), delivery, arbiters, open_instance, open_account))
 }
 
-/// Lets actors look whether another replica has changed their settings. A process that is alone is told of
-/// every change.
-fn recheck(shared: &Shared, fleet: &Fleet) -> Arc<dyn Fn() + Send + Sync> {
-    if shared.leases.replica().is_none() {
-        return Arc::new(|| ());
-    }
-    let fleet = fleet.clone();
-    let runtime = tokio::runtime::Handle::try_current().ok();
-    Arc::new(move || {
-        let fleet = fleet.clone();
-        if let Some(runtime) = &runtime {
-            runtime.spawn(async move { fleet.recheck().await });
-        }
-    })
-}
-
-/// Passes changes of settings on to the actors that work with them.
-fn tell_fleet(fleet: Fleet) -> OnChanged {
-    let runtime = tokio::runtime::Handle::try_current().ok();
-    Arc::new(move |change| {
-        let fleet = fleet.clone();
-        let telling = async move {
-            match (change.kind, change.target) {
-                (ChangeKind::Work, Target::Instance(id)) => fleet.wake(Direction::ToServicenow, &id),
-                (ChangeKind::Work, Target::Account(id)) => fleet.wake(Direction::ToX, &id),
-                (ChangeKind::Settings | ChangeKind::Gone, Target::Instance(id)) => {
-                    fleet.reload(Direction::ToServicenow, &id).await;
-                }
-                (ChangeKind::Settings | ChangeKind::Gone, Target::Account(id)) => {
-                    fleet.reload(Direction::ToX, &id).await;
-                }
-            }
-        };
-        if let Some(runtime) = &runtime {
-            runtime.spawn(telling);
-        }
-    })
-}
-
 /// Settings that this program does not write, such as those of a newer one, are as far away as a store that is
 /// down: what waits goes on when they can be read.
 fn unreadable(error: LoadError) -> StoreError {
     match error {
         LoadError::Store(error) => error,
-        other => StoreError::Refused(other.to_string()),
+        other => StoreError::Unfit(other.to_string()),
     }
 }
 

@@ -12,14 +12,13 @@ statements! {
     ALL_ROWS = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts ORDER BY id";
     OF_USER = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts WHERE user_id = $1 ORDER BY id LIMIT CAST($2 AS BIGINT) OFFSET CAST($3 AS BIGINT)";
     SET_SUBSCRIBED = "UPDATE accounts SET subscribed = $2 WHERE id = $1";
-    SEALED = "SELECT id, sealed_secrets FROM accounts ORDER BY id";
+    COUNT_LINKED = "SELECT COUNT(*) FROM accounts WHERE twitter_user_id = $1";
     COUNT_OF_USER = "SELECT COUNT(*) FROM accounts WHERE user_id = $1";
     // The user's only instance, where none is named.
     INSERT = "INSERT INTO accounts (id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, created_at, version)
         VALUES ($1, $2, COALESCE(CAST($3 AS TEXT), (SELECT MIN(id) FROM instances WHERE user_id = $2 AND CAST($4 AS INTEGER) = 1 HAVING COUNT(*) = 1)), $5, $6, $7, $8, $9, 'unchecked', '', $10, 1)";
     UPDATE = "UPDATE accounts SET screen_name = $3, sealed_secrets = $4, reply_channel = $5, case_policy = $6, version = version + 1 WHERE id = $1 AND version = $2";
     CLEAR_STATUS = "UPDATE accounts SET status = 'unchecked', status_detail = '', paused_until = NULL WHERE id = $1";
-    RESEAL = "UPDATE accounts SET sealed_secrets = $3 WHERE id = $1 AND sealed_secrets = $2";
     DELETE = "DELETE FROM accounts WHERE id = $1";
     TOUCH = sqlite "UPDATE accounts SET last_event_at = r.value->>'at' FROM json_each($1) AS r WHERE accounts.id = r.value->>'id' AND COALESCE(last_event_at, 0) < r.value->>'at'"
         postgres "UPDATE accounts SET last_event_at = r.at FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, at BIGINT) WHERE accounts.id = r.id AND COALESCE(accounts.last_event_at, 0) < r.at";
@@ -70,9 +69,13 @@ pub(crate) async fn of_user(
         .await)?)
 }
 
-/// The sealed tokens of all accounts, by id.
-pub(crate) async fn sealed(db: &Db) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(SEALED)).fetch_all(pool).await)?)
+/// Whether an account, called by its id at X, is linked.
+pub(crate) async fn is_linked(db: &Db, twitter_user_id: &str) -> Result<bool, StoreError> {
+    let n: i64 = on_db!(db, |pool, sql| sqlx::query_scalar(sql(COUNT_LINKED))
+        .bind(twitter_user_id)
+        .fetch_one(pool)
+        .await)?;
+    Ok(n > 0)
 }
 
 /// How many accounts a user has.
@@ -227,29 +230,6 @@ impl Change for TouchAccounts {
     async fn apply(self, conn: &mut Conn<'_>) -> Result<(), StoreError> {
         let json = to_json(&self.0)?;
         on_conn!(conn, |conn, sql| sqlx::query(sql(TOUCH)).bind(&json).execute(&mut **conn).await.map(drop))?;
-        Ok(())
-    }
-}
-
-/// Replaces a sealed value by one that another key sealed, unless it changed since it was read.
-#[derive(Debug, Clone)]
-pub(crate) struct Reseal {
-    pub(crate) id: String,
-    pub(crate) before: Vec<u8>,
-    pub(crate) after: Vec<u8>,
-}
-
-impl Change for Reseal {
-    type Output = ();
-
-    async fn apply(self, conn: &mut Conn<'_>) -> Result<(), StoreError> {
-        on_conn!(conn, |conn, sql| sqlx::query(sql(RESEAL))
-            .bind(&self.id)
-            .bind(&self.before)
-            .bind(&self.after)
-            .execute(&mut **conn)
-            .await
-            .map(drop))?;
         Ok(())
     }
 }

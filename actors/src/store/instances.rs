@@ -10,7 +10,6 @@ statements! {
     BY_ID = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, version, created_at FROM instances WHERE id = $1";
     OF_USER = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, version, created_at FROM instances WHERE user_id = $1 ORDER BY id LIMIT CAST($2 AS BIGINT) OFFSET CAST($3 AS BIGINT)";
     BY_URL = "SELECT id FROM instances WHERE instance_url = $1 ORDER BY id";
-    SEALED = "SELECT id, sealed_secrets FROM instances ORDER BY id";
     COUNT_OF_USER = "SELECT COUNT(*) FROM instances WHERE user_id = $1";
     COUNT_QUEUED = "SELECT COALESCE(CAST(SUM(n_pending) AS BIGINT), 0) FROM lanes WHERE target_id = $1 AND ready_at IS NOT NULL";
     COUNT_DEAD = "SELECT COUNT(*) FROM deliveries WHERE instance_id = $1 AND status = 'dead' AND direction = 'to_servicenow'";
@@ -18,7 +17,6 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'unchecked', '', $14, 1)";
     UPDATE = "UPDATE instances SET instance_url = $3, auth = $4, admin_user = $5, client_id = $6, sealed_secrets = $7, rate = $8, concurrency = $9, mode = $10, customer_table = $11, case_defaults = $12, reopen_window_ms = $13, version = version + 1 WHERE id = $1 AND version = $2";
     CLEAR_STATUS = "UPDATE instances SET status = 'unchecked', status_detail = '', paused_until = NULL WHERE id = $1";
-    RESEAL = "UPDATE instances SET sealed_secrets = $3 WHERE id = $1 AND sealed_secrets = $2";
     UNROUTED_ACCOUNTS = "SELECT id FROM accounts WHERE user_id = $1 AND instance_id IS NULL ORDER BY id";
     ACCOUNTS_OF = "SELECT id FROM accounts WHERE instance_id = $1 ORDER BY id";
     DELETE = "DELETE FROM instances WHERE id = $1";
@@ -77,11 +75,6 @@ pub(crate) async fn of_user(
 /// Ids of the instances with this URL, of whichever users.
 pub(crate) async fn by_url(db: &Db, instance_url: &str) -> Result<Vec<String>, StoreError> {
     Ok(on_db!(db, |pool, sql| sqlx::query_scalar(sql(BY_URL)).bind(instance_url).fetch_all(pool).await)?)
-}
-
-/// The sealed credentials of all instances, by id.
-pub(crate) async fn sealed(db: &Db) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(SEALED)).fetch_all(pool).await)?)
 }
 
 /// How many instances a user has.
@@ -253,29 +246,6 @@ impl Change for DeleteInstance {
 
 async fn ids(conn: &mut Conn<'_>, statement: super::Sql, of: &str) -> Result<Vec<String>, StoreError> {
     Ok(on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(statement)).bind(of).fetch_all(&mut **conn).await)?)
-}
-
-/// Replaces a sealed value by one that another key sealed, unless it changed since it was read.
-#[derive(Debug, Clone)]
-pub(crate) struct Reseal {
-    pub(crate) id: String,
-    pub(crate) before: Vec<u8>,
-    pub(crate) after: Vec<u8>,
-}
-
-impl Change for Reseal {
-    type Output = ();
-
-    async fn apply(self, conn: &mut Conn<'_>) -> Result<(), StoreError> {
-        on_conn!(conn, |conn, sql| sqlx::query(sql(RESEAL))
-            .bind(&self.id)
-            .bind(&self.before)
-            .bind(&self.after)
-            .execute(&mut **conn)
-            .await
-            .map(drop))?;
-        Ok(())
-    }
 }
 
 /// Tells how the instance (or, in `accounts`, the account) is doing.

@@ -36,7 +36,8 @@ fn lock_path(database: &Path) -> PathBuf {
 fn take(database: &Path) -> Result<Option<ServeLock>, StoreError> {
     let path = lock_path(database);
     let unusable = |error: std::io::Error| {
-        StoreError::Refused(format!("the lock {} cannot be used: {error}", path.display()))
+        let remedy = "let this user write beside the database";
+        StoreError::Unfit(format!("the lock {} cannot be used: {error}; {remedy}", path.display()))
     };
     let file = File::options().create(true).append(true).open(&path).map_err(unusable)?;
     match file.try_lock() {
@@ -64,6 +65,6 @@ mod tests {
         drop(take(&database).expect("it went with its holder"));
 
         let nowhere = folder.path().join("gone").join("hub.db");
-        assert!(matches!(take(&nowhere), Err(StoreError::Refused(_))));
+        assert!(matches!(take(&nowhere), Err(StoreError::Unfit(_))));
     }
 }

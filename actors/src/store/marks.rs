@@ -1,4 +1,7 @@
 //! Counters that tell a running process that another one changed something.
+//!
+//! In the same table stand a few numbers of other kinds: how far the janitor came, whether a copy is unfinished,
+//! and the fingerprint of the sealing key ([`sealed`](super::sealed)).
 
 use super::{Conn, Db, StoreError};
 

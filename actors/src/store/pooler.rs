@@ -3,28 +3,22 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::PgConnection;
 
-use super::{StoreError, in_time};
+use super::StoreError;
 
 /// So many times both connections are asked who serves them. When nobody else uses the pooler's connections,
 /// the first time decides; the others are for when somebody does.
 const N_ROUNDS: u32 = 4;
 
-/// Refuses a database behind a pooler whose connections are no sessions.
+/// Refuses two connections through a pooler whose connections are no sessions.
 ///
-/// Never one whose are: one session stays with one process of the server, and two have two.
-pub(super) async fn refuse_shared_sessions(options: &PgConnectOptions) -> Result<(), StoreError> {
-    in_time(async {
-        let options = options.clone().application_name("casewire start");
-        let (mut one, mut other) = (options.connect().await?, options.connect().await?);
-        let is_shared = is_shared(&mut one, &mut other).await?;
-        // Their ends are nobody's concern; those that have failed end as well.
-        let _ended = (one.close().await, other.close().await);
-        if is_shared { Err(StoreError::SharedSessions) } else { Ok(()) }
-    })
-    .await
+/// Never others: one session stays with one process of the server, and two have two.
+pub(super) async fn refuse_shared_sessions(
+    one: &mut PgConnection,
+    other: &mut PgConnection,
+) -> Result<(), StoreError> {
+    if is_shared(one, other).await? { Err(StoreError::SharedSessions) } else { Ok(()) }
 }
 
 async fn is_shared(one: &mut PgConnection, other: &mut PgConnection) -> Result<bool, StoreError> {

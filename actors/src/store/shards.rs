@@ -28,6 +28,9 @@ statements! {
             (SELECT COALESCE(CAST(json_agg(renewed) AS TEXT), '[]') FROM renewed) AS held FROM here";
     IS_THERE = postgres "SELECT 1";
     FORGET_REPLICAS = postgres "DELETE FROM replicas WHERE id = $1 OR alive_until < CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) - 60000";
+    NOW = postgres "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+    STANDING = postgres "SELECT (SELECT COUNT(*) FROM replicas WHERE alive_until > n.now), (SELECT COUNT(*) FROM shards WHERE owner IS NULL OR lease_until <= n.now)
+        FROM (SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now) AS n";
     /// Skips shards for which a write is under way: their owner held the lease when that began.
     CLAIM = postgres "WITH free AS (SELECT id FROM shards
             WHERE (owner IS NULL AND $4 = 0) OR lease_until <= CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) - $4
@@ -67,6 +70,16 @@ pub(crate) struct Renewed {
     /// How many other replicas there are, and how many of them come first in the order of names.
     pub(crate) n_others: i64,
     pub(crate) n_before: i64,
+}
+
+/// What the server's clock shows, in epoch milliseconds.
+pub(crate) async fn now_ms(pool: &PgPool) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar(NOW.postgres).fetch_one(pool).await?)
+}
+
+/// How many replicas are alive, and how many shards nobody holds.
+pub(crate) async fn standing(pool: &PgPool) -> Result<(i64, i64), StoreError> {
+    Ok(sqlx::query_as(STANDING.postgres).fetch_one(pool).await?)
 }
 
 /// Asks for nothing but an answer.

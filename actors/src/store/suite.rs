@@ -25,7 +25,7 @@ mod users;
 static N_SCHEMAS: AtomicU32 = AtomicU32::new(0);
 
 /// Runs a test on every database there is.
-pub(in crate::store) async fn on_every_database<F, T>(test: F)
+pub(crate) async fn on_every_database<F, T>(test: F)
 where
     F: Fn(Db) -> T,
     T: Future<Output = ()>,
@@ -43,7 +43,7 @@ where
 }
 
 /// The URL of a new, empty schema on the PostgreSQL server of the tests, if there is one.
-async fn postgres_url() -> Option<String> {
+pub(in crate::store) async fn postgres_url() -> Option<String> {
     let server = std::env::var("CASEWIRE_TEST_POSTGRES_URL").ok()?;
     let n = N_SCHEMAS.fetch_add(1, Ordering::Relaxed);
     let schema = format!("suite_{}_{n}", std::process::id());
@@ -92,6 +92,8 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::replays::ALL,
         super::retention::ALL,
         super::routing::ALL,
+        super::sealed::ALL,
+        super::server::ALL,
         super::shards::ALL,
         super::tokens::ALL,
         super::users::ALL,

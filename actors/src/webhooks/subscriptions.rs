@@ -122,6 +122,38 @@ impl Webhooks {
         Ok(row.map_or_else(|| account.to_owned(), |row| name(&row.screen_name, &row.twitter_user_id)))
     }
 
+    /// Has X send no more events of accounts that were forgotten here, called by their ids at X. It is tried
+    /// once: what X goes on sending is ignored.
+    pub(crate) async fn let_go(&self, user_ids: &[String]) {
+        if user_ids.is_empty() || !self.is_configured() {
+            return;
+        }
+        let webhooks = match self.list().await {
+            Ok(webhooks) => webhooks,
+            Err(error) => {
+                let n_accounts = user_ids.len();
+                tracing::warn!(%error, n_accounts, "x could not be told of forgotten accounts; see `casewire subscriptions list`");
+                return;
+            }
+        };
+        for user_id in user_ids {
+            if let Err(error) = self.let_one_go(user_id, &webhooks).await {
+                tracing::warn!(%error, user_id, "x sends the events of a forgotten account still; `casewire subscriptions remove` ends it");
+            }
+        }
+    }
+
+    async fn let_one_go(&self, user_id: &str, webhooks: &[Webhook]) -> Result<(), WebhooksError> {
+        for webhook in webhooks {
+            // Somebody may have linked it again meanwhile.
+            if accounts::is_linked(&self.shared.db, user_id).await? {
+                return Ok(());
+            }
+            self.as_app().await?.unsubscribe(&webhook.id, user_id, self.now_ms()).await?;
+        }
+        Ok(())
+    }
+
     async fn subscribe(&self, row: AccountRow, webhook_id: &str) -> Subscribed {
         let mut outcome = self.call_subscribe(&row, webhook_id).await;
         // After a call without an answer nobody knows; what was known before stays.

@@ -1,5 +1,6 @@
 //! Watches the webhook: X stops sending without a word when its challenges fail for a while, so the hub asks,
-//! tells what it sees in its readiness, and has an invalid webhook checked again.
+//! tells what it sees in its readiness, and has an invalid webhook checked again. Of several replicas every one
+//! looks, and one has it checked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,6 +14,8 @@ use crate::x::webhooks::Webhook;
 
 /// How often X is asked.
 const LOOK_EVERY: Duration = Duration::from_mins(10);
+/// A replica looks again soon after its start: at the first time it does not know yet what it is to do.
+const LOOK_AGAIN: Duration = Duration::from_secs(20);
 /// How often a webhook is checked again at most: every try is a challenge that may fail.
 const VALIDATE_EVERY_MS: i64 = 60 * 60 * 1_000;
 
@@ -81,6 +84,9 @@ impl Actor for WebhookWatch {
         if self.webhooks.is_configured() {
             self.look(context);
             context.run_interval(LOOK_EVERY, Self::look);
+            if self.webhooks.shared.leases.replica().is_some() {
+                context.run_later(LOOK_AGAIN, Self::look);
+            }
         }
     }
 }
@@ -108,7 +114,9 @@ async fn look(webhooks: &Webhooks, last_validated_ms: Option<i64>) -> Look {
         return Look { check: Check::Failing, validated_ms: None };
     };
     let now_ms = webhooks.now_ms();
-    if last_validated_ms.is_some_and(|last_ms| now_ms - last_ms < VALIDATE_EVERY_MS) {
+    let is_too_early = last_validated_ms.is_some_and(|last_ms| now_ms - last_ms < VALIDATE_EVERY_MS);
+    // Of several replicas one does it: whoever holds the shard of this name.
+    if is_too_early || webhooks.shared.leases.lease_of("webhook_watch").is_none() {
         return Look { check: Check::Failing, validated_ms: None };
     }
     let validated = webhooks.validate(&invalid.id).await;
@@ -176,6 +184,28 @@ mod tests {
         assert_eq!(seen(vec![listed("https://b.org/", true)], None, None).await, (Check::Ok, false));
         assert_eq!(seen(vec![told(200, r#"{"data":[]}"#)], None, None).await, (Check::Failing, false));
         assert_eq!(seen(vec![told(503, "")], here, None).await, (Check::Unknown, false));
+    }
+
+    #[actix_rt::test]
+    async fn only_the_replica_that_holds_the_lease_has_it_checked() {
+        use crate::cluster::leases::{Leases, shard_of};
+        use crate::store::shards::Held;
+        use std::time::Instant;
+
+        let folder = tempfile::tempdir().unwrap();
+        let mut shared = shared_for_tests(folder.path()).await.unwrap();
+        shared.leases = Leases::of_replica("r".to_owned());
+        let valid = told(200, r#"{"data":{"valid":true}}"#);
+        let stub = Stub::start(vec![listed(HERE, false), listed(HERE, false), valid]).await;
+        let webhooks = Webhooks::for_tests(shared.clone(), stub.client.clone(), Some(HERE));
+        let without = look(&webhooks, None).await;
+        assert_eq!((without.check, without.validated_ms), (Check::Failing, None));
+
+        let held = Held { id: i64::try_from(shard_of("webhook_watch")).unwrap(), epoch: 1 };
+        let now = Instant::now();
+        shared.leases.take(&[held], now, now + Duration::from_mins(1));
+        assert_eq!(look(&webhooks, None).await.check, Check::Ok);
+        assert_eq!(stub.requests().await.iter().filter(|request| request.starts_with("PUT")).count(), 1);
     }
 
     #[actix_rt::test]

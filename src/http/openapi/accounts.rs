@@ -222,7 +222,7 @@ fn accounts() -> Vec<Description> {
             .gives::<Account>(200, "The account as it is now")
             .checks_fields(),
         route(Verb::Delete, ACCOUNT, "forgetAccount", "accounts", "Forget an account")
-            .about("Its conversations and deliveries go with it.")
+            .about("Its conversations and deliveries go with it. X is told to send no more of its events.")
             .gives_nothing("It is forgotten"),
         route(
             Verb::Delete,
@@ -231,6 +231,7 @@ fn accounts() -> Vec<Description> {
             "accounts",
             "Forget the caller's accounts",
         )
+        .about("X is told to send no more of their events.")
         .query("account", "Only the one with this id")
         .gives_nothing("They are forgotten")
         .checks_fields()

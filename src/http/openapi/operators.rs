@@ -48,7 +48,7 @@ pub(super) fn routes() -> Vec<Description> {
         route(Verb::Get, "/health/ready/", "isReady", "operators", "Tell whether this process can accept")
             .gives::<Ready>(200, "It can")
             .example(json!({ "status": "ok", "checks": checks }))
-            .gives::<Ready>(503, "It cannot"),
+            .gives::<Ready>(503, "It cannot, or is stopping"),
         route(Verb::Get, "/metrics", "metrics", "operators", "Metrics as OpenMetrics text, for Prometheus")
             .gives_text(200, "application/openmetrics-text", "The metrics"),
         route(Verb::Get, "/api/schema/", "schema", "documents", "This document")

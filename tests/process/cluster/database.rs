@@ -27,6 +27,9 @@ async fn a_database_that_is_gone_or_hangs_is_told_and_got_over() {
     let cluster = Cluster::start(&server, wanted).await;
     let mut n_taken = 0;
     expect_taken(&cluster, &mut n_taken).await;
+    cluster.settle(Duration::from_secs(20)).await;
+    let seen = instances(&cluster, "well").await;
+    assert!(seen.iter().any(|line| line.ends_with(" 1")), "{seen:?}");
     for name in ["cut", "refusing", "hanging"] {
         let proxy = &cluster.replicas[0].proxy;
         match name {
@@ -40,6 +43,7 @@ async fn a_database_that_is_gone_or_hangs_is_told_and_got_over() {
             let caller = Caller::new(cluster.replicas[0].base());
             let ready = within(ANSWER_LIMIT, name, caller.get("/health/ready/")).await;
             assert_eq!((ready.status, &ready.body["checks"]["database"]), (503, &json!("failing")), "{name}");
+            assert_eq!(instances(&cluster, name).await, seen, "{name}: metrics are as they were");
         }
         proxy.clear_up();
         let back = Instant::now();
@@ -57,6 +61,14 @@ async fn expect_refused(trouble: &str, cluster: &Cluster, nth: u64) {
     let refused = within(ANSWER_LIMIT, trouble, posting).await;
     assert_eq!(refused.status, 503, "{trouble}: {}", refused.text);
     assert!(refused.retry_after.is_some_and(|seconds| seconds > 0), "{trouble}: {refused:?}");
+}
+
+/// What the metrics say of the instances.
+async fn instances(cluster: &Cluster, trouble: &str) -> Vec<String> {
+    let caller = Caller::new(cluster.replicas[0].base());
+    let page = within(ANSWER_LIMIT, trouble, caller.get("/metrics")).await;
+    let lines = page.text.lines().filter(|line| line.starts_with("casewire_instances{"));
+    lines.map(str::to_owned).collect()
 }
 
 async fn within(limit: Duration, what: &str, call: impl Future<Output = reqwest::Result<Reply>>) -> Reply {

@@ -1,5 +1,6 @@
 //! How long it takes until somebody else delivers for the instances of a replica that is gone.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -35,6 +36,7 @@ async fn a_replica_that_is_gone_is_replaced() {
     round(&cluster, 0, &mut n_rounds, REPLACED_WITHIN).await;
 
     share_out(&cluster, &mut n_rounds).await;
+    check_what_operators_see(&cluster).await;
     let ended = cluster.replicas[0].terminate().await;
     let took = round(&cluster, 1, &mut n_rounds, HANDED_OVER_WITHIN).await;
     println!("SIGTERM: ended after {ended:.1?}; what came then had arrived {took:.1?} later");
@@ -110,6 +112,33 @@ pub(super) async fn share_out(cluster: &Cluster, n_rounds: &mut u64) {
         let in_time = begun.elapsed() < SHARED_WITHIN;
         assert!(in_time, "not every replica delivers: {before:?} {after:?}{}", cluster.log_ends());
     }
+}
+
+/// The replicas hold all shards between them, and say so; so does the doctor.
+async fn check_what_operators_see(cluster: &Cluster) {
+    let begun = Instant::now();
+    loop {
+        let (mut n_held, mut n_replicas) = (0, Vec::new());
+        for replica in &cluster.replicas {
+            let caller = Caller::new(replica.base());
+            n_held += caller.gauge("casewire_shards_held").await.expect("a gauge");
+            n_replicas.push(caller.gauge("casewire_replicas").await.expect("a gauge"));
+        }
+        if n_held == 256 && n_replicas == [N_REPLICAS as u64; N_REPLICAS] {
+            break;
+        }
+        // Some are under way from one to another.
+        assert!(begun.elapsed() < SHARED_WITHIN, "{n_held} shards are held, {n_replicas:?} replicas seen");
+    }
+    let doctor = cluster.replicas[0]
+        .command()
+        .arg("doctor")
+        .stdout(Stdio::piped())
+        .output()
+        .expect("the command runs");
+    let told = String::from_utf8_lossy(&doctor.stdout);
+    assert!(told.contains("replicas       3 alive, and they hold all shards"), "{told}");
+    assert!(cluster.replicas[0].log().contains("joining the replicas"), "its id is in its log");
 }
 
 async fn n_attempts(cluster: &Cluster) -> Vec<u64> {

@@ -63,6 +63,13 @@ impl Caller {
         Some(metrics.lines().filter(is_attempt).filter_map(count).sum())
     }
 
+    /// What a gauge without labels shows; `None` if this replica does not tell.
+    pub(crate) async fn gauge(&self, name: &str) -> Option<u64> {
+        let metrics = self.get("/metrics").await.ok()?.text;
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        metrics.lines().find_map(value)
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = CLIENT.request(method, format!("{}{path}", self.base));
         match &self.token {

@@ -87,7 +87,7 @@ impl Read for PgRow {
 }
 
 fn unknown_type(column: &str, type_name: &str) -> StoreError {
-    StoreError::Refused(format!("the column {column} is of the type {type_name}, which is not copied"))
+    StoreError::Unfit(format!("the column {column} is of the type {type_name}, which is not copied"))
 }
 
 /// How many rows, and the sum of their digests: the same for the same rows, in whatever order they come.

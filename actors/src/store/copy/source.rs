@@ -25,7 +25,7 @@ impl Source {
     /// can open the database, and it is gone with this process however that ends.
     pub(in crate::store) async fn open(url: &str) -> Result<Self, CopyError> {
         let options = SqliteConnectOptions::from_str(url)
-            .map_err(|error| source(StoreError::Refused(format!("database.url is not usable: {error}"))))?
+            .map_err(|error| source(StoreError::Unfit(format!("database.url is not usable: {error}"))))?
             .locking_mode(SqliteLockingMode::Exclusive)
             .busy_timeout(PATIENCE);
         let mut conn =
@@ -56,7 +56,7 @@ impl Source {
             return Ok(());
         }
         let text = format!("{} has {n_rows} rows, of which {n_seen} have a key", table.name);
-        Err(source(StoreError::Refused(text)))
+        Err(source(StoreError::Unfit(text)))
     }
 
     /// Lets go of it.

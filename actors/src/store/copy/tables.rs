@@ -208,7 +208,7 @@ impl Table {
     pub(in crate::store) fn key_of(&self, row: &Row) -> Result<Vec<Cell>, StoreError> {
         let cells = self.key.iter().map(|(name, _)| row.get(*name).cloned());
         let key: Option<Vec<Cell>> = cells.collect();
-        key.ok_or_else(|| StoreError::Refused(format!("{} lacks its primary key", self.name)))
+        key.ok_or_else(|| StoreError::Unfit(format!("{} lacks its primary key", self.name)))
     }
 }
 
@@ -245,5 +245,5 @@ pub(in crate::store) async fn count(conn: &mut Conn<'_>, table: &Table) -> Resul
 }
 
 fn unusable(table: &Table) -> StoreError {
-    StoreError::Refused(format!("a key of {} is neither a text nor a number", table.name))
+    StoreError::Unfit(format!("a key of {} is neither a text nor a number", table.name))
 }

@@ -10,9 +10,9 @@ use super::tables::{
 };
 use crate::copy::CopyError;
 use crate::store::deliveries::to_json;
-use crate::store::pooler::refuse_shared_sessions;
+use crate::store::server::refuse_unfit;
 use crate::store::{
-    Conn, POSTGRES_MIGRATIONS, SchemaState, StoreError, migrations_in, postgres_options, session_name,
+    Conn, POSTGRES_MIGRATIONS, SchemaState, StoreError, migrations_in, postgres_options, schema, session_name,
 };
 
 /// How long sessions that are ending, such as those of a copy that was killed, may take: so many looks, so
@@ -38,7 +38,7 @@ impl Target {
         let options = postgres_options(url).map_err(CopyError::Target)?;
         let sessions = ["casewire", "casewire copy"].map(|what| session_name(what, &options));
         let options = options.application_name(&sessions[1]);
-        refuse_shared_sessions(&options).await.map_err(CopyError::Target)?;
+        refuse_unfit(&options).await.map_err(CopyError::Target)?;
         let conn = options.connect().await.map_err(failed)?;
         let mut target = Self { conn, sessions };
         target.refuse_company().await?;
@@ -51,9 +51,10 @@ impl Target {
         match state.map_err(CopyError::Target)? {
             SchemaState::Current => Ok(()),
             SchemaState::Ahead => Err(CopyError::TargetAhead),
-            SchemaState::Behind(_) => POSTGRES_MIGRATIONS.run(&mut self.conn).await.map_err(|error| {
-                CopyError::Target(StoreError::Refused(format!("migration failed: {error}")))
-            }),
+            SchemaState::Behind(_) => {
+                let migrated = POSTGRES_MIGRATIONS.run(&mut self.conn).await;
+                migrated.map_err(|error| CopyError::Target(schema::refusal(error)))
+            }
         }
     }
 
@@ -151,7 +152,7 @@ async fn insert(conn: &mut PgConnection, table: &Table, json: &str, n_rows: usiz
         return Ok(());
     }
     let text = format!("{} of {n_rows} rows of {} were written", done.rows_affected(), table.name);
-    Err(CopyError::Target(StoreError::Refused(text)))
+    Err(CopyError::Target(StoreError::Unfit(text)))
 }
 
 fn refuse_nul(table: &Table, rows: &[Row]) -> Result<(), CopyError> {
