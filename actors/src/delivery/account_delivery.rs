@@ -204,7 +204,7 @@ impl AccountCourier {
         }
         Err(Failure {
             class: ErrorClass::RateLimited,
-            effect: Effect::None,
+            effect: Effect::NotTried,
             http_status: None,
             detail:
                 "what X allows the app in 24 hours is used up, or kept for accounts that had less of it; \
@@ -223,7 +223,7 @@ impl AccountCourier {
         }
         Err(Failure {
             class: ErrorClass::RateLimited,
-            effect: Effect::None,
+            effect: Effect::NotTried,
             http_status: None,
             detail: "the account's limit at X is used up; the message is sent when it resets".to_owned(),
             retry_at_ms: Some(free_at),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::backoff::{NextStep, Situation, next_step};
+use super::backoff::{NextStep, Situation, deadline_after_waiting, next_step};
 use super::journal::Journal;
 use super::run::Run;
 use super::target::Equipment;
@@ -173,6 +173,7 @@ async fn attempt(
         at: begun_at,
         duration_ms: now_ms - begun_at,
         attempts: delivery.attempts + 1,
+        n_tried: 1,
         lane_ready_at: now_ms,
         ..Settle::default()
     };
@@ -203,6 +204,9 @@ async fn attempt(
 }
 
 fn note_failure(report: &mut LaneReport, failure: &Failure) {
+    if failure.effect == Effect::NotTried {
+        return;
+    }
     let is_silent = match failure.class {
         ErrorClass::Unavailable => true,
         ErrorClass::Uncertain => failure.http_status.is_none(),
@@ -252,9 +256,9 @@ fn failed_attempt(
     now_ms: i64,
 ) -> Option<LaneEnd> {
     let Failed { failure, journal, sent_at, conversation } = failed;
-    let was_refused_here = failure.class == ErrorClass::RateLimited && failure.http_status.is_none();
-    if was_refused_here {
+    if failure.effect == Effect::NotTried {
         settle.attempts = delivery.attempts;
+        settle.n_tried = 0;
     }
     let situation = Situation {
         n_attempts: u32::try_from(settle.attempts.max(1)).unwrap_or(u32::MAX),
@@ -264,6 +268,8 @@ fn failed_attempt(
         timeout_ms: run.timeout_ms,
     };
     let next = next_step(&failure, &situation, &run.backoff, run.shared.sources.fraction());
+    let deadline_at = deadline_after_waiting(&failure, delivery.attempts, next, run.retry_for_ms);
+    settle.deadline_at = deadline_at.filter(|deadline_at| *deadline_at > delivery.deadline_at);
     settle.status = "retrying";
     settle.http_status = failure.http_status.map(i64::from);
     settle.error_class = Some(failure.class.as_str());

@@ -77,6 +77,7 @@ fn ended(id: &str, lane_id: &str, status: &'static str, n_done: i64, lane_ready_
         status,
         at: 200,
         attempts: 1,
+        n_tried: 1,
         n_done,
         lane_ready_at,
         ..Settle::default()
@@ -242,6 +243,34 @@ async fn first_attempts_go_before_repeated_ones() {
         admit(&db, &[new("7", "3")]).await;
         settle(&db, &[ended("d2", &lane("8"), "retrying", 0, 100)]).await;
         assert_eq!(ready_ids(&db, 100).await, [lane("7"), lane("8")]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_only_waited_is_no_attempt_and_stays_first() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        admit(&db, &[new("7", "1"), new("8", "2"), new("9", "3")]).await;
+        let lane = |customer: &str| Direction::ToServicenow.lane_id("a1", customer);
+        let waited = |id: &str, lane_id: &str, held, end_mark| Settle {
+            attempts: 0,
+            n_tried: 0,
+            held,
+            end_mark,
+            deadline_at: Some(5000),
+            ..ended(id, lane_id, "retrying", 0, 50)
+        };
+        settle(&db, &[ended("d1", &lane("7"), "retrying", 0, 40), waited("d2", &lane("8"), 0, 5)]).await;
+        settle(&db, &[waited("d1", &lane("7"), 0, 6)]).await;
+        assert_eq!(ready_ids(&db, 100).await, [lane("8"), lane("9"), lane("7")]);
+        let row = by_dedup_key(&db, "a1:dm:2").await.expect("an answer").expect("a row");
+        assert_eq!((row.attempts, row.deadline_at), (0, 5000));
+        let attempts = crate::store::records::attempts(&db, "d2").await.expect("attempts");
+        assert_eq!(attempts.len(), 0);
+        settle(&db, &[ended("d3", &lane("9"), "retrying", 0, 10)]).await;
+        let row = by_dedup_key(&db, "a1:dm:3").await.expect("an answer").expect("a row");
+        assert_eq!(row.deadline_at, 1000, "it stays where it was");
     })
     .await;
 }
