@@ -276,6 +276,27 @@ async fn what_only_waited_is_no_attempt_and_stays_first() {
 }
 
 #[tokio::test]
+async fn something_new_lifts_its_lane_from_among_the_replays() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        let lane = |customer: &str| Direction::ToServicenow.lane_id("a1", customer);
+        admit(&db, &[new("7", "1"), new("8", "2"), new("9", "3")]).await;
+        let dead =
+            |id: &str, customer: &str| Settle { end_mark: 5, ..ended(id, &lane(customer), "dead", 1, 50) };
+        settle(&db, &[dead("d1", "7"), dead("d2", "8")]).await;
+        settle(&db, &[ended("d3", &lane("9"), "retrying", 0, 60)]).await;
+        super::records::revive(&db, &["d1", "d2"]).await;
+        assert_eq!(ready_ids(&db, 3000).await, [lane("9"), lane("7"), lane("8")]);
+        admit(&db, &[new("8", "4"), new("9", "5")]).await;
+        assert_eq!(ready_ids(&db, 3000).await, [lane("8"), lane("9"), lane("7")], "a retry keeps its place");
+        let page = of_lane(&db, &lane("8"), "i1", 9).await.expect("rows");
+        let ids: Vec<&str> = page.iter().map(|row| row.id.as_str()).collect();
+        assert_eq!(ids, ["d2", "d4"], "within the lane it goes as written");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_for_a_while_and_nothing_more() {
     on_every_database(|db| async move {
         furnish(&db).await;
