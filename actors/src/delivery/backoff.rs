@@ -71,6 +71,16 @@ pub enum NextStep {
     Dead,
 }
 
+/// What else has to wait when the other side asks a delivery to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything that is sent to it.
+    #[default]
+    Target,
+    /// Nothing: it counts calls of this kind by themselves, and the others of this kind are held back by that.
+    Lane,
+}
+
 /// Where a delivery stands when a call of it has just failed. Times in epoch milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Situation {
@@ -84,6 +94,8 @@ pub struct Situation {
     pub deadline_ms: i64,
     /// How long a call may take over there, in milliseconds: `servicenow.timeout`.
     pub timeout_ms: i64,
+    /// For whom what it met holds.
+    pub scope: Scope,
 }
 
 /// Decides after a failed call. `random` is evenly spread over 0 to 1.
@@ -149,7 +161,10 @@ fn settled(failure: &Failure, at: &Situation, backoff: &Backoff, random: f64) ->
         return NextStep::Dead;
     }
     if let Some(until_ms) = pause_instance_until(failure, at.n_attempts, at.now_ms, backoff, random) {
-        return NextStep::PauseInstanceUntil(until_ms);
+        return match at.scope {
+            Scope::Target => NextStep::PauseInstanceUntil(until_ms),
+            Scope::Lane => NextStep::RetryAt(until_ms),
+        };
     }
     // Time that has passed since sending, waiting for a look-up, counts as pause.
     let retry_at_ms = (at.sent_at_ms + backoff.delay_ms(at.n_attempts, random)).max(at.now_ms);
@@ -214,6 +229,7 @@ mod tests {
             now_ms,
             deadline_ms: DEADLINE_MS,
             timeout_ms: 65_000,
+            scope: Scope::Target,
         }
     }
 
@@ -296,6 +312,14 @@ mod tests {
             let at = situation(n_attempts, now_ms);
             assert_eq!(next_step(&failure, &at, &Backoff::default(), NO_SWING), step, "{failure:?} {at:?}");
         }
+    }
+
+    #[test]
+    fn what_is_counted_by_itself_stops_nobody_else() {
+        let now = 1_000_000;
+        let at = Situation { scope: Scope::Lane, ..situation(1, now) };
+        let limited = failure(RateLimited, Effect::None, Some(now + 900_000));
+        assert_eq!(next_step(&limited, &at, &Backoff::default(), NO_SWING), RetryAt(now + 900_000));
     }
 
     #[test]

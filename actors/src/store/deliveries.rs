@@ -48,7 +48,6 @@ statements! {
         ORDER BY CASE WHEN begun_at IS NULL THEN 1 ELSE 0 END, order_key, id LIMIT CAST($3 AS BIGINT)";
     SENT_AS = "SELECT COUNT(*) FROM deliveries WHERE account_id = $1 AND message_id = $2";
     BEING_SENT = "SELECT payload FROM deliveries WHERE lane_id = $1 AND status IN ('queued', 'sending', 'retrying', 'blocked') AND begun_at IS NOT NULL AND payload IS NOT NULL";
-    SENT_SINCE = "SELECT kind, delivered_at FROM (SELECT kind, delivered_at, message_id FROM deliveries WHERE account_id = $1 AND message_id IS NOT NULL AND delivered_at >= $2 ORDER BY message_id DESC LIMIT CAST($3 AS BIGINT)) AS sent ORDER BY delivered_at";
     MESSAGE_IDS_SINCE = "SELECT message_id FROM deliveries WHERE account_id = $1 AND message_id IS NOT NULL AND delivered_at >= $2 ORDER BY message_id DESC LIMIT 1000";
     KNOWN_POST = "SELECT COUNT(*) FROM deliveries WHERE dedup_key = $1 AND case_sys_id IS NOT NULL";
     PENDING_OF_USER = "SELECT COALESCE(CAST(SUM(n_pending) AS BIGINT), 0) FROM lanes WHERE ready_at IS NOT NULL AND target_id IN (
@@ -226,21 +225,6 @@ pub(crate) async fn was_sent(db: &Db, account_id: &str, message_id: &str) -> Res
         .fetch_one(pool)
         .await)?;
     Ok(n > 0)
-}
-
-/// What was sent for an account since then, the latest `limit` of it: (kind, epoch milliseconds), in order.
-pub(crate) async fn sent_since(
-    db: &Db,
-    account_id: &str,
-    since_ms: i64,
-    limit: i64,
-) -> Result<Vec<(String, i64)>, StoreError> {
-    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(SENT_SINCE))
-        .bind(account_id)
-        .bind(since_ms)
-        .bind(limit)
-        .fetch_all(pool)
-        .await)?)
 }
 
 /// The ids that X gave to what was sent for an account since then.
