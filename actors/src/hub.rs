@@ -21,6 +21,7 @@ use crate::outbox::Outbox;
 use crate::pulse::{self, Checks};
 use crate::records::Records;
 use crate::shared::Shared;
+use crate::store::copy::refuse_moved;
 use crate::store::lock::ServeLock;
 use crate::store::{Db, SchemaState, StoreError};
 use crate::token_store::{Company, Tokens};
@@ -100,6 +101,7 @@ impl Hub {
     pub async fn start(settings: HubSettings, sources: Sources) -> Result<Self, StartError> {
         let db = open(&settings).await?;
         let lock = ServeLock::take(&db)?;
+        refuse_moved(&db).await?;
         let company = if db.is_embedded() { Company::Alone } else { Company::Others };
         let (shared, outgoing) = if db.is_embedded() {
             (Shared::start(db, sources), None)

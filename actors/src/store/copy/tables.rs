@@ -6,6 +6,11 @@ use crate::store::{Conn, Sql, StoreError};
 statements! {
     /// Nobody else may read or write from then on.
     LOCK = sqlite "BEGIN EXCLUSIVE";
+    UNLOCK = sqlite "COMMIT";
+    /// Left in a source when everything of it has arrived: no hub serves it then.
+    SET_MOVED = sqlite "INSERT INTO marks (name, value) VALUES ('moved', 1) ON CONFLICT (name) DO NOTHING";
+    IS_MOVED = sqlite "SELECT COUNT(*) FROM marks WHERE name = 'moved'";
+    FORGET_MOVED = sqlite "DELETE FROM marks WHERE name = 'moved'";
     MARK = postgres "SELECT value FROM marks WHERE name = 'copy_unfinished'";
     HELD_MARK = postgres "SELECT value FROM marks WHERE name = 'copy_unfinished' FOR SHARE";
     SET_MARK = postgres "INSERT INTO marks (name, value) VALUES ('copy_unfinished', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -65,8 +70,8 @@ statements! {
     ALLOTMENTS_COUNT = "SELECT COUNT(*) FROM rate_allotments";
     ALLOTMENTS_LAST = postgres "SELECT * FROM rate_allotments ORDER BY id COLLATE \"C\" DESC LIMIT 1";
     ALLOTMENTS_ADD = postgres "INSERT INTO rate_allotments SELECT * FROM json_populate_recordset(CAST(NULL AS rate_allotments), CAST(CAST($1 AS TEXT) AS JSON))";
-    MARKS_PAGE = "SELECT * FROM marks WHERE name > $1 AND name <> 'copy_unfinished' ORDER BY name LIMIT CAST($2 AS BIGINT)";
-    MARKS_COUNT = "SELECT COUNT(*) FROM marks WHERE name <> 'copy_unfinished'";
+    MARKS_PAGE = "SELECT * FROM marks WHERE name > $1 AND name NOT IN ('copy_unfinished', 'moved') ORDER BY name LIMIT CAST($2 AS BIGINT)";
+    MARKS_COUNT = "SELECT COUNT(*) FROM marks WHERE name NOT IN ('copy_unfinished', 'moved')";
     MARKS_LAST = postgres "SELECT * FROM marks ORDER BY name COLLATE \"C\" DESC LIMIT 1";
     MARKS_ADD = postgres "INSERT INTO marks SELECT * FROM json_populate_recordset(CAST(NULL AS marks), CAST(CAST($1 AS TEXT) AS JSON))";
 }
