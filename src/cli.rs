@@ -304,8 +304,13 @@ pub enum Database {
     /// Copy everything of an embedded database into an empty PostgreSQL database
     ///
     /// Stop the hub first. Safe to interrupt and to run again: it goes on where it was. In the end both
-    /// sides are compared row by row; until then no hub starts on the target.
+    /// sides are compared row by row; until then no hub starts on the target, and from then on none on the
+    /// source.
     Copy(CopyDatabase),
+    /// Let a hub serve an embedded database again that was copied to a server
+    ///
+    /// Only for whoever goes back to it: where both are served, both deliver what waited in them.
+    Reopen,
 }
 
 /// `casewire database copy`

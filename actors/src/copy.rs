@@ -3,7 +3,8 @@
 //! The source is locked for the whole copy, so no hub can serve it. The target carries a mark until everything
 //! has arrived and was compared, row by row; while it stands, no hub starts there. A copy that was interrupted
 //! goes on behind the last row that arrived if the source is still what it was, and begins anew if not. What a
-//! hub may have worked on is never overwritten.
+//! hub may have worked on is never overwritten. In the end the source carries a mark as well, and no hub starts
+//! there until somebody takes it away.
 
 use serde::Serialize;
 
@@ -25,6 +26,9 @@ pub enum CopyError {
         "database.url is on a server: this command moves an embedded database (sqlite://); use pg_dump and psql between servers"
     )]
     SourceNotEmbedded,
+    /// Only an embedded database is marked as moved.
+    #[error("database.url is on a server: only an embedded database (sqlite://) is closed by a copy")]
+    NotEmbedded,
     /// The target is none on a server.
     #[error("--to must be the URL of a PostgreSQL database: postgres://user@host/name")]
     TargetNotServer,
@@ -89,7 +93,11 @@ impl CopyError {
     pub fn is_misuse(&self) -> bool {
         matches!(
             self,
-            Self::SameDatabase | Self::SourceNotEmbedded | Self::TargetNotServer | Self::TargetUrl(_)
+            Self::SameDatabase
+                | Self::SourceNotEmbedded
+                | Self::NotEmbedded
+                | Self::TargetNotServer
+                | Self::TargetUrl(_)
         )
     }
 }
@@ -162,6 +170,15 @@ pub async fn copy_database(
     let (from, to) = (from.expose(), to.expose());
     refuse_misuse(from, to)?;
     store::copy::copy(from, to, BATCH, &mut tell).await
+}
+
+/// Lets a hub serve an embedded database again that was moved. Whether it was.
+pub async fn reopen_database(from: &Secret) -> Result<bool, CopyError> {
+    let from = from.expose();
+    if !from.starts_with("sqlite:") {
+        return Err(CopyError::NotEmbedded);
+    }
+    store::copy::reopen(from).await
 }
 
 fn refuse_misuse(from: &str, to: &str) -> Result<(), CopyError> {

@@ -6,6 +6,7 @@
 //! - [`instance_delivery`] and [`account_delivery`]: what one attempt does over there.
 //! - `walk`: the steps of an attempt at ServiceNow; `party`: whom they are about.
 //! - [`fleet`]: starts actors on demand and wakes them; [`sweeper`]: finds what nobody was woken for.
+//! - `allowance`: what X lets an account do; `allotments`: what is used of a long rate.
 //! - [`backoff`], [`breaker`], `rate_window`, [`split`]: policies, pure values.
 
 pub mod backoff;
@@ -14,6 +15,7 @@ pub mod split;
 
 pub(crate) mod account_delivery;
 pub(crate) mod allotments;
+mod allowance;
 pub(crate) mod arrivals;
 pub(crate) mod breaker;
 pub(crate) mod engine;

@@ -23,6 +23,7 @@ use crate::outbox::Outbox;
 use crate::pulse::{self, Checks};
 use crate::records::Records;
 use crate::shared::Shared;
+use crate::store::copy::refuse_moved;
 use crate::store::lock::ServeLock;
 use crate::store::{Db, SchemaState, StoreError, server};
 use crate::token_store::{Company, Tokens};
@@ -125,6 +126,7 @@ impl Hub {
     async fn start_all(settings: HubSettings, sources: Sources) -> Result<Self, StartError> {
         let db = open(&settings).await?;
         let lock = ServeLock::take(&db)?;
+        refuse_moved(&db).await?;
         for risk in server::risks(&db).await? {
             tracing::warn!("{risk}");
         }

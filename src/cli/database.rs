@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use casewire_actors::copy::{Compared, Content, Event, Step, copy_database};
+use casewire_actors::copy::{Compared, Content, Event, Step, copy_database, reopen_database};
 
 use super::output::{OutputFormat, print_rows};
 use super::{CopyDatabase, Database};
@@ -18,7 +18,15 @@ const BETWEEN_LINES: Duration = Duration::from_secs(2);
 pub(super) async fn run(settings: &Settings, command: &Database) -> Result<()> {
     match command {
         Database::Copy(asked) => copy(settings, asked).await,
+        Database::Reopen => reopen(settings).await,
     }
+}
+
+async fn reopen(settings: &Settings) -> Result<()> {
+    let was_moved = reopen_database(settings.database.url.secret()).await?;
+    let told = if was_moved { "a hub may serve it again" } else { "it was not moved: nothing was changed" };
+    writeln!(io::stdout().lock(), "{told}")?;
+    Ok(())
 }
 
 async fn copy(settings: &Settings, asked: &CopyDatabase) -> Result<()> {
@@ -73,7 +81,7 @@ fn advice(key: &KeyPlace, n_previous_keys: usize) -> Vec<String> {
     vec![
         key,
         "point database.url of the new hub at the target, and run its doctor before it serves".to_owned(),
-        "keep the old database as a backup and start no hub on it again: it would deliver a second time what waits in both"
+        "keep the old database as a backup: no hub starts on it any more (`casewire database reopen` would lift that), for it would deliver a second time what waits in both"
             .to_owned(),
     ]
 }

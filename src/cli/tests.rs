@@ -45,6 +45,7 @@ fn every_documented_line_is_taken() {
         "casewire deliveries replay --status dead --since 2026-08-01 --dry-run",
         "casewire database copy --to postgres://casewire@db.example/casewire",
         "casewire database copy --to anything --output json",
+        "casewire database reopen",
         "casewire deliveries replay --status dead --until 2026-08-02 --instance ID --rate 5per1s --detach",
         "casewire deliveries replays --output json",
         "casewire deliveries cancel-replay ID",

@@ -1,7 +1,9 @@
-//! `casewire database copy`: what it refuses. What it copies is shown by the suite of the store.
+//! `casewire database copy`: what it refuses, and what it leaves behind. What it copies is shown by the suite of
+//! the store.
 
 use super::hub::World;
 use super::operators::{Outcome, run};
+use crate::postgres::{Database, server_or_skip};
 
 /// Nobody listens there: the source is looked at first.
 const NOWHERE: &str = "postgres://casewire@127.0.0.1:1/none";
@@ -42,5 +44,21 @@ async fn a_database_that_is_served_is_not_copied() {
     hub.kill();
     // It is free now, and whole although the hub was killed.
     copy(&world, NOWHERE).await.is(1, "the target");
+    let _served_again = world.serve().await;
+}
+
+#[actix_rt::test]
+async fn a_database_that_was_moved_is_not_served_until_somebody_says_so() {
+    let Some(server) = server_or_skip("moving to a server") else { return };
+    let target = Database::make(&server).await;
+    let world = World::embedded("copy-secret").await;
+    let hub = world.serve().await;
+    world.log_in(&hub).await;
+    hub.kill();
+    copy(&world, &target.url()).await.is(0, "no hub starts on it any more");
+    copy(&world, &target.url()).await.is(0, "held everything already");
+    run(&world, &["serve"], &[]).await.is(1, "casewire database reopen");
+    run(&world, &["database", "reopen"], &[]).await.is(0, "a hub may serve it again");
+    run(&world, &["database", "reopen"], &[]).await.is(0, "it was not moved");
     let _served_again = world.serve().await;
 }

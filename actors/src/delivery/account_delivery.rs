@@ -3,20 +3,22 @@
 //! X takes direct messages and posts without an idempotency key. So the intent is stored first, and
 //! after an uncertain end the account's own messages are searched before anything is sent again.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::sync::Arc;
 
+use super::allowance::Allowance;
+use super::backoff::Scope;
 use super::gate::Gate;
 use super::journal::{Journal, Step};
 use super::lane_run::{Courier, Delivered, Failed, Outcome};
 use super::message::{Answer, Channel};
 use super::run::{Run, store_failure};
 use super::target::{Equipment, Health, Opening, Target};
-use crate::domain::app_limit::{DIRECT_MESSAGES_A_DAY, POSTS_A_DAY};
+use crate::domain::app_limit::{DAY_MS, DIRECT_MESSAGES_A_DAY, POSTS_A_DAY};
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::domain::rate::Rate;
 use crate::store::accounts::{self, SetStatus};
-use crate::store::app_budgets::{Learn, TakeCall};
+use crate::store::app_budgets::{self, Learn, TakeCall};
 use crate::store::deliveries::{self, Delivery as Row};
 use crate::store::shards::Fenced;
 use crate::store::{StoreError, in_time};
@@ -29,8 +31,6 @@ use crate::x::limits::{Budget, Limits};
 const CLOCK_SLACK_MS: i64 = 60_000;
 /// Conversations of one account that are worked on at once.
 const CONCURRENCY: usize = 4;
-/// How many sent messages are remembered: the limit of a day.
-const MAX_REMEMBERED: i64 = 1440;
 
 /// What delivery needs to know of an account.
 pub(crate) struct AccountSettings {
@@ -56,16 +56,14 @@ impl Target for AccountTarget {
 
     async fn load(&self, run: &Run, gate: &Gate) -> Result<Option<Equipment<AccountCourier>>, StoreError> {
         let Some(account) = (self.open)(self.id.clone()).await? else { return Ok(None) };
-        let since = run.now_ms() - 24 * 60 * 60 * 1000;
-        let mut direct_messages = Budget::for_direct_messages();
-        let mut posts = Budget::for_posts();
-        for (kind, sent_at) in deliveries::sent_since(&run.shared.db, &self.id, since, MAX_REMEMBERED).await?
-        {
-            let budget = if kind == Channel::Dm.as_str() { &mut direct_messages } else { &mut posts };
-            budget.record(sent_at);
-        }
+        let since = run.now_ms() - DAY_MS;
+        let taken = async |channel: Channel| {
+            app_budgets::taken_since(&run.shared.db, channel.as_str(), &self.id, since).await
+        };
+        let direct_messages = Allowance::new(Budget::for_direct_messages(), taken(Channel::Dm).await?);
+        let posts = Allowance::new(Budget::for_posts(), taken(Channel::Reply).await?);
         Ok(Some(Equipment {
-            // X's own limits are kept by the budgets; this only bounds a burst.
+            // X's own limits are kept by the allowances; this only bounds a burst.
             rate: Rate::default(),
             concurrency: CONCURRENCY,
             status: account.status,
@@ -77,8 +75,8 @@ impl Target for AccountTarget {
                 client: account.client,
                 credentials: account.credentials,
                 gate: gate.clone(),
-                direct_messages: RefCell::new(direct_messages),
-                posts: RefCell::new(posts),
+                direct_messages,
+                posts,
             },
         }))
     }
@@ -111,18 +109,27 @@ pub(crate) struct AccountCourier {
     client: XClient,
     credentials: AccountCredentials,
     gate: Gate,
-    direct_messages: RefCell<Budget>,
-    posts: RefCell<Budget>,
+    direct_messages: Allowance,
+    posts: Allowance,
+}
+
+/// A look-up that did not tell.
+struct Unseen {
+    failure: Failure,
+    scope: Scope,
+}
+
+impl From<Failure> for Unseen {
+    fn from(failure: Failure) -> Self {
+        Self { failure, scope: Scope::Target }
+    }
 }
 
 impl Courier for AccountCourier {
     async fn deliver(&self, run: &Run, delivery: &Row) -> Outcome {
         let journal = Journal::read(delivery.journal.as_deref()).filter(Journal::is_open);
-        let fail = |failure: Failure, journal: Option<Journal>, sent_at: i64| {
-            Outcome::Failed(Box::new(Failed { failure, journal, sent_at, conversation: None }))
-        };
         let payload = delivery.payload.as_deref().and_then(|json| serde_json::from_str::<Answer>(json).ok());
-        let Some(answer) = payload else { return fail(erased(), None, run.now_ms()) };
+        let Some(answer) = payload else { return unsent(erased(), run) };
 
         if let Some(journal) = journal {
             if run.now_ms() < journal.look_at {
@@ -132,53 +139,68 @@ impl Courier for AccountCourier {
                 Ok(Some(message_id)) => return delivered(message_id),
                 Ok(None) => {}
                 // The journal stays open: the next attempt looks again, after the pause of this failure.
-                Err(failure) => return fail(failure, Some(journal), run.now_ms()),
+                Err(Unseen { failure, scope }) => {
+                    let (journal, sent_at) = (Some(journal), run.now_ms());
+                    return failed(Failed { failure, journal, sent_at, conversation: None, scope });
+                }
             }
         }
-        if let Err(failure) = self.has_budget(run, answer.channel) {
-            return fail(failure, None, run.now_ms());
-        }
+        self.try_to_send(run, delivery, &answer).await
+    }
+}
+
+impl AccountCourier {
+    async fn try_to_send(&self, run: &Run, delivery: &Row, answer: &Answer) -> Outcome {
+        let allowance = self.allowance(answer.channel);
+        // Before anything is waited for: another conversation may ask meanwhile.
+        let mut place = match allowance.reserve(run.now_ms()) {
+            Ok(place) => place,
+            Err(failure) => return unsent(failure, run),
+        };
         let start = match self.gate.reserve().await {
             Ok(start) => start,
-            Err(failure) => return fail(failure, None, run.now_ms()),
+            Err(failure) => return unsent(failure, run),
         };
         if let Err(failure) = self.take_app_call(run, delivery, answer.channel).await {
-            return fail(failure, None, run.now_ms());
+            return unsent(failure, run);
         }
         let mut journal = Journal::intent(Step::Send, 0);
         match run.record_intent(delivery, &mut journal, None).await {
             Ok(Claim::Held) => {}
             Ok(Claim::Lost) => return Outcome::Lost,
-            Err(failure) => return fail(failure, None, run.now_ms()),
+            Err(failure) => return unsent(failure, run),
         }
-        let sent_at = start.start();
-        self.budget(answer.channel).borrow_mut().record(sent_at);
-        let error = match self.send(run, delivery, &answer).await {
+        place.start(start.start());
+        let error = match self.send(run, delivery, answer).await {
             Ok(sent) => {
-                self.learn(run, answer.channel, &sent.limits).await;
+                place.answered(&sent.limits);
+                self.learn_of_app(run, answer.channel, &sent.limits).await;
                 return delivered(sent.id);
             }
             Err(error) => error,
         };
-        self.learn(run, answer.channel, &error.limits).await;
-        self.after_failure(run, delivery, &answer, journal, *error).await
+        place.answered(&error.limits);
+        let scope = allowance.sending_was_refused(&error);
+        self.learn_of_app(run, answer.channel, &error.limits).await;
+        self.after_failure(run, delivery, answer, journal, *error, scope).await
     }
-}
 
-impl AccountCourier {
-    fn budget(&self, channel: Channel) -> &RefCell<Budget> {
+    fn allowance(&self, channel: Channel) -> &Allowance {
         match channel {
             Channel::Dm => &self.direct_messages,
             Channel::Reply => &self.posts,
         }
     }
 
-    async fn learn(&self, run: &Run, channel: Channel, limits: &Limits) {
-        self.budget(channel).borrow_mut().learn(limits);
+    async fn learn_of_app(&self, run: &Run, channel: Channel, limits: &Limits) {
         let Some(quota) = limits.app_day else { return };
         let Some(remaining) = quota.remaining else { return };
-        let told =
-            Learn { budget: channel.as_str(), remaining: i64::from(remaining), reset_at: quota.reset_ms };
+        let told = Learn {
+            budget: channel.as_str(),
+            limit: quota.limit.filter(|limit| *limit > 0).map(i64::from),
+            remaining: i64::from(remaining),
+            reset_at: quota.reset_ms,
+        };
         // X says it again with its next answer.
         let _unsaved = run.shared.writer.ask(Apply(told)).await;
     }
@@ -204,32 +226,7 @@ impl AccountCourier {
         if free_at <= now_ms {
             return Ok(());
         }
-        Err(Failure {
-            class: ErrorClass::RateLimited,
-            effect: Effect::None,
-            http_status: None,
-            detail:
-                "what X allows the app in 24 hours is used up, or kept for accounts that had less of it; \
-                     the message is sent when there is room"
-                    .to_owned(),
-            retry_at_ms: Some(free_at),
-        })
-    }
-
-    /// Refuses before X would: the failure tells when the next call may be made.
-    fn has_budget(&self, run: &Run, channel: Channel) -> Result<(), Failure> {
-        let now_ms = run.now_ms();
-        let free_at = self.budget(channel).borrow().free_at(now_ms);
-        if free_at <= now_ms {
-            return Ok(());
-        }
-        Err(Failure {
-            class: ErrorClass::RateLimited,
-            effect: Effect::None,
-            http_status: None,
-            detail: "the account's limit at X is used up; the message is sent when it resets".to_owned(),
-            retry_at_ms: Some(free_at),
-        })
+        Err(self.allowance(channel).app_is_full_until(free_at))
     }
 
     async fn send(&self, run: &Run, delivery: &Row, answer: &Answer) -> Result<Sent, Box<CallError>> {
@@ -250,6 +247,7 @@ impl AccountCourier {
         answer: &Answer,
         journal: Journal,
         error: CallError,
+        scope: Scope,
     ) -> Outcome {
         let sent_at = journal.sent_at;
         let is_own_repetition = error.refusal == Some(Refusal::DuplicateText);
@@ -266,7 +264,7 @@ impl AccountCourier {
             }
         }
         let journal = (failure.effect != Effect::None).then_some(journal);
-        Outcome::Failed(Box::new(Failed { failure, journal, sent_at, conversation: None }))
+        failed(Failed { failure, journal, sent_at, conversation: None, scope })
     }
 
     /// Looks for the answer among what the account has sent, leaving out what belongs to other deliveries.
@@ -276,7 +274,9 @@ impl AccountCourier {
         delivery: &Row,
         answer: &Answer,
         sent_at: i64,
-    ) -> Result<Option<String>, Failure> {
+    ) -> Result<Option<String>, Unseen> {
+        let allowance = self.allowance(answer.channel);
+        allowance.may_look_up(run.now_ms())?;
         let since_ms = sent_at - CLOCK_SLACK_MS;
         let others = in_time(deliveries::message_ids_since(
             &run.shared.db,
@@ -295,8 +295,21 @@ impl AccountCourier {
             }
             _ => self.client.find_sent_dm(&self.credentials, &delivery.customer_id, search, stamp).await,
         };
-        found.map_err(|error| error.failure)
+        found.map_err(|error| {
+            let scope = allowance.look_up_was_refused(&error);
+            Unseen { failure: error.failure, scope }
+        })
     }
+}
+
+/// Nothing was sent, and nothing is to be looked up.
+fn unsent(failure: Failure, run: &Run) -> Outcome {
+    let sent_at = run.now_ms();
+    failed(Failed { failure, journal: None, sent_at, conversation: None, scope: Scope::Target })
+}
+
+fn failed(failed: Failed) -> Outcome {
+    Outcome::Failed(Box::new(failed))
 }
 
 fn delivered(message_id: String) -> Outcome {

@@ -71,22 +71,37 @@ pub enum NextStep {
     Dead,
 }
 
+/// What else has to wait when the other side asks a delivery to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything that is sent to it.
+    #[default]
+    Target,
+    /// Nothing: it counts calls of this kind by themselves, and the others of this kind are held back by that.
+    Lane,
+}
+
 /// Where a delivery stands when a call of it has just failed. Times in epoch milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Situation {
-    /// How often it was tried, the failed attempt included.
+    /// How often it was tried, the failed attempt included if it counts.
     pub n_attempts: u32,
     /// When the failed call was sent.
     pub sent_at_ms: i64,
     /// Now.
     pub now_ms: i64,
-    /// When it is given up: accepted plus `delivery.retry_for`.
+    /// When it is given up: it has failed for `delivery.retry_for` by then.
     pub deadline_ms: i64,
     /// How long a call may take over there, in milliseconds: `servicenow.timeout`.
     pub timeout_ms: i64,
+    /// For whom what it met holds.
+    pub scope: Scope,
 }
 
 /// Decides after a failed call. `random` is evenly spread over 0 to 1.
+///
+/// What the hub itself did not let start is no failure over there: it never makes a dead letter and never stops
+/// others.
 ///
 /// A call that may have had an effect is always looked for first, even past the deadline: a dead
 /// letter that was delivered would be delivered twice by a replay. A look-up that fails itself is
@@ -99,6 +114,7 @@ pub fn next_step(failure: &Failure, at: &Situation, backoff: &Backoff, random: f
     };
     match failure.effect {
         Effect::None => settled(failure, at, backoff, random),
+        Effect::NotTried => NextStep::RetryAt(waits_until(failure, at, backoff, random)),
         Effect::Possible => NextStep::LookUpAt(asked_ms.max(at.now_ms + pause_ms)),
         // The call may be running over there until its time is up.
         Effect::Pending => NextStep::LookUpAt(asked_ms.max(at.now_ms).max(at.sent_at_ms + at.timeout_ms)),
@@ -141,16 +157,49 @@ fn settled(failure: &Failure, at: &Situation, backoff: &Backoff, random: f64) ->
         ErrorClass::Auth => return NextStep::BlockOnCredentials,
         _ => {}
     }
-    if at.now_ms >= at.deadline_ms {
+    if at.now_ms >= at.deadline_ms && !is_only_asked_to_wait(failure, at) {
         return NextStep::Dead;
     }
     if let Some(until_ms) = pause_instance_until(failure, at.n_attempts, at.now_ms, backoff, random) {
-        return NextStep::PauseInstanceUntil(until_ms);
+        return match at.scope {
+            Scope::Target => NextStep::PauseInstanceUntil(until_ms),
+            Scope::Lane => NextStep::RetryAt(until_ms),
+        };
     }
     // Time that has passed since sending, waiting for a look-up, counts as pause.
     let retry_at_ms = (at.sent_at_ms + backoff.delay_ms(at.n_attempts, random)).max(at.now_ms);
     // The last attempt is at the deadline, not an hour short of it.
     NextStep::RetryAt(retry_at_ms.min(at.deadline_ms))
+}
+
+/// The other side has too many calls, and this was the first one for the delivery: it has waited long, not failed
+/// long.
+fn is_only_asked_to_wait(failure: &Failure, at: &Situation) -> bool {
+    at.n_attempts <= 1 && matches!(failure.class, ErrorClass::RateLimited | ErrorClass::Busy)
+}
+
+fn waits_until(failure: &Failure, at: &Situation, backoff: &Backoff, random: f64) -> i64 {
+    let until_ms = failure.retry_at_ms.unwrap_or(at.sent_at_ms + backoff.delay_ms(at.n_attempts, random));
+    until_ms.max(at.now_ms)
+}
+
+/// When a delivery is given up that has only waited so far, and goes on waiting until then: the time in which
+/// it may fail begins with its first real attempt. `None` when it has failed before, or fails now.
+pub fn deadline_after_waiting(
+    failure: &Failure,
+    n_attempts_before: i64,
+    next: NextStep,
+    retry_for_ms: i64,
+) -> Option<i64> {
+    let has_only_waited = n_attempts_before == 0
+        && (failure.effect == Effect::NotTried
+            || matches!(failure.class, ErrorClass::RateLimited | ErrorClass::Busy));
+    match next {
+        NextStep::RetryAt(until_ms) | NextStep::PauseInstanceUntil(until_ms) if has_only_waited => {
+            Some(until_ms.saturating_add(retry_for_ms))
+        }
+        _ => None,
+    }
 }
 
 fn busy_ms(n_in_a_row: u32, backoff: &Backoff, random: f64) -> i64 {
@@ -180,6 +229,7 @@ mod tests {
             now_ms,
             deadline_ms: DEADLINE_MS,
             timeout_ms: 65_000,
+            scope: Scope::Target,
         }
     }
 
@@ -218,6 +268,7 @@ mod tests {
         let none = Effect::None;
         let now = 1_000_000;
         let soon = now - 100;
+        let late = DEADLINE_MS + 1;
         let cases = [
             (failure(Permanent, none, None), 1, now, Dead),
             (failure(NotFound, none, None), 1, now, Dead),
@@ -246,10 +297,50 @@ mod tests {
             (failure(Permanent, Effect::Possible, None), 1, now, LookUpAt(now)),
             (failure(Auth, Effect::Possible, None), 1, now, LookUpAt(now)),
             (failure(Busy, Effect::Possible, None), 2, now, LookUpAt(now + 4000)),
+            // What the hub did not let start waits, however old it is, and stops nobody else.
+            (failure(RateLimited, Effect::NotTried, Some(now + 9)), 0, now, RetryAt(now + 9)),
+            (failure(RateLimited, Effect::NotTried, Some(now)), 0, now, RetryAt(now)),
+            (failure(RateLimited, Effect::NotTried, Some(late + 9)), 0, late, RetryAt(late + 9)),
+            (failure(RateLimited, Effect::NotTried, Some(late + 9)), 7, late, RetryAt(late + 9)),
+            (failure(Unavailable, Effect::NotTried, None), 1, late, RetryAt(late - 100 + 2000)),
+            // One whose first call is refused for the number of calls has not failed long; another one has.
+            (failure(RateLimited, none, Some(late + 9)), 1, late, PauseInstanceUntil(late + 9)),
+            (failure(Busy, none, None), 1, late, PauseInstanceUntil(late + 2000)),
+            (failure(RateLimited, none, Some(late + 9)), 2, late, Dead),
         ];
         for (failure, n_attempts, now_ms, step) in cases {
             let at = situation(n_attempts, now_ms);
             assert_eq!(next_step(&failure, &at, &Backoff::default(), NO_SWING), step, "{failure:?} {at:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_counted_by_itself_stops_nobody_else() {
+        let now = 1_000_000;
+        let at = Situation { scope: Scope::Lane, ..situation(1, now) };
+        let limited = failure(RateLimited, Effect::None, Some(now + 900_000));
+        assert_eq!(next_step(&limited, &at, &Backoff::default(), NO_SWING), RetryAt(now + 900_000));
+    }
+
+    #[test]
+    fn the_time_to_fail_begins_when_waiting_ends() {
+        let (untried, none) = (Effect::NotTried, Effect::None);
+        let cases = [
+            (failure(RateLimited, untried, None), 0, RetryAt(50), Some(1050)),
+            (failure(Unavailable, untried, None), 0, RetryAt(50), Some(1050)),
+            (failure(RateLimited, none, None), 0, PauseInstanceUntil(50), Some(1050)),
+            (failure(Busy, none, None), 0, PauseInstanceUntil(50), Some(1050)),
+            (failure(RateLimited, untried, None), 1, RetryAt(50), None),
+            (failure(Unavailable, none, None), 0, RetryAt(50), None),
+            (failure(Busy, Effect::Possible, None), 0, LookUpAt(50), None),
+            (failure(Permanent, none, None), 0, Dead, None),
+        ];
+        for (failure, n_before, next, deadline) in cases {
+            assert_eq!(
+                deadline_after_waiting(&failure, n_before, next, 1000),
+                deadline,
+                "{failure:?} {next:?}"
+            );
         }
     }
 

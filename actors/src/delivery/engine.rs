@@ -317,8 +317,8 @@ impl<T: Target> Delivery<T> {
     fn follow(&mut self, lane: &str, end: LaneEnd, context: &mut Context<Self>) {
         match end {
             LaneEnd::Left | LaneEnd::Yielded => {}
-            // It did not get its turn before this process ends: the target is as well as before.
-            LaneEnd::Pause { .. } if !self.run.standing.may_begin() => {}
+            // It did not get its turn before this process ends: nothing is left to look for here.
+            LaneEnd::Waits(_) if !self.run.standing.may_begin() => {}
             // Not at once: where it was the lease that was lost, a look finds the same again.
             LaneEnd::Lost => self.look_at(self.run.now_ms() + LOST_PAUSE_MS, context),
             LaneEnd::Waits(until) => self.look_at(until, context),

@@ -226,6 +226,7 @@ impl Fleet {
             direction,
             backoff: inner.settings.backoff,
             timeout_ms,
+            retry_for_ms: inner.settings.retry_for_ms,
             texts_ms: inner.settings.texts_ms,
             waiters: inner.waiters.clone(),
             arrivals: Arc::clone(&arrivals),

@@ -192,7 +192,7 @@ impl Gate {
     fn stopped(now_ms: i64) -> Failure {
         Failure {
             class: ErrorClass::RateLimited,
-            effect: Effect::None,
+            effect: Effect::NotTried,
             http_status: None,
             detail: "this process ended while the call waited for its turn".to_owned(),
             retry_at_ms: Some(now_ms),
@@ -202,7 +202,7 @@ impl Gate {
     fn pause_as_failure(&self) -> Failure {
         Failure {
             class: ErrorClass::RateLimited,
-            effect: Effect::None,
+            effect: Effect::NotTried,
             http_status: None,
             detail: "a pause began before this call".to_owned(),
             retry_at_ms: Some(self.paused_until.get()),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::allotments::is_kept;
+use super::backoff::Scope;
 use super::gate::Gate;
 use super::journal::Journal;
 use super::lane_run::{Courier, Failed, Outcome};
@@ -151,7 +152,13 @@ impl Courier for InstanceCourier {
                 let failure = store_failure(&error.to_string());
                 let journal = Journal::read(delivery.journal.as_deref());
                 let sent_at = run.now_ms();
-                return Outcome::Failed(Box::new(Failed { failure, journal, sent_at, conversation: None }));
+                return Outcome::Failed(Box::new(Failed {
+                    failure,
+                    journal,
+                    sent_at,
+                    conversation: None,
+                    scope: Scope::Target,
+                }));
             }
         };
         let mut walk = Walk::begin(self, run, delivery, message, conversation);
@@ -168,6 +175,7 @@ impl Courier for InstanceCourier {
                 journal: walk.journal.filter(|journal| journal.is_open() || journal.n_parts_done > 0),
                 sent_at: walk.sent_at,
                 conversation: Some(walk.conversation),
+                scope: Scope::Target,
             })),
         }
     }
@@ -194,5 +202,5 @@ fn erased(now_ms: i64) -> Failed {
         detail: "the message was erased by retention before it could be delivered".to_owned(),
         retry_at_ms: None,
     };
-    Failed { failure, journal: None, sent_at: now_ms, conversation: None }
+    Failed { failure, journal: None, sent_at: now_ms, conversation: None, scope: Scope::Target }
 }

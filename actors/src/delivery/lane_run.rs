@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::backoff::{NextStep, Situation, next_step};
+use super::backoff::{NextStep, Scope, Situation, deadline_after_waiting, next_step};
 use super::journal::Journal;
 use super::run::Run;
 use super::target::Equipment;
@@ -55,6 +55,8 @@ pub(crate) struct Failed {
     /// When the failed call was sent, in epoch milliseconds.
     pub(crate) sent_at: i64,
     pub(crate) conversation: Option<Conversation>,
+    /// For whom it holds.
+    pub(crate) scope: Scope,
 }
 
 /// Why a lane is left.
@@ -174,6 +176,7 @@ async fn attempt(
         at: begun_at,
         duration_ms: now_ms - begun_at,
         attempts: delivery.attempts + 1,
+        n_tried: 1,
         lane_ready_at: now_ms,
         ..Settle::default()
     };
@@ -204,6 +207,9 @@ async fn attempt(
 }
 
 fn note_failure(report: &mut LaneReport, failure: &Failure) {
+    if failure.effect == Effect::NotTried {
+        return;
+    }
     let is_silent = match failure.class {
         ErrorClass::Unavailable => true,
         ErrorClass::Uncertain => failure.http_status.is_none(),
@@ -229,6 +235,7 @@ fn panicked(delivery: &Delivery, begun_at: i64) -> Failed {
         journal: Journal::read(delivery.journal.as_deref()),
         sent_at: begun_at,
         conversation: None,
+        scope: Scope::Target,
     }
 }
 
@@ -252,10 +259,12 @@ fn failed_attempt(
     settle: &mut Settle,
     now_ms: i64,
 ) -> Option<LaneEnd> {
-    let Failed { failure, journal, sent_at, conversation } = failed;
-    let was_refused_here = failure.class == ErrorClass::RateLimited && failure.http_status.is_none();
-    if was_refused_here {
+    let Failed { failure, journal, sent_at, conversation, scope } = failed;
+    settle.status = "retrying";
+    if failure.effect == Effect::NotTried {
         settle.attempts = delivery.attempts;
+        settle.n_tried = 0;
+        settle.status = if delivery.attempts == 0 { "queued" } else { "retrying" };
     }
     let situation = Situation {
         n_attempts: u32::try_from(settle.attempts.max(1)).unwrap_or(u32::MAX),
@@ -263,9 +272,11 @@ fn failed_attempt(
         now_ms,
         deadline_ms: delivery.deadline_at,
         timeout_ms: run.timeout_ms,
+        scope,
     };
     let next = next_step(&failure, &situation, &run.backoff, run.shared.sources.fraction());
-    settle.status = "retrying";
+    let deadline_at = deadline_after_waiting(&failure, delivery.attempts, next, run.retry_for_ms);
+    settle.deadline_at = deadline_at.filter(|deadline_at| *deadline_at > delivery.deadline_at);
     settle.http_status = failure.http_status.map(i64::from);
     settle.error_class = Some(failure.class.as_str());
     settle.error_detail = Some(failure.detail.clone());

@@ -32,6 +32,8 @@ pub(crate) struct Run {
     pub(crate) backoff: Backoff,
     /// How long one call may take over there.
     pub(crate) timeout_ms: i64,
+    /// How long a delivery may fail: `delivery.retry_for`.
+    pub(crate) retry_for_ms: i64,
     /// How long texts are kept after they were accepted.
     pub(crate) texts_ms: i64,
     pub(crate) waiters: Waiters,
@@ -141,7 +143,7 @@ impl Run {
 pub(crate) fn store_failure(detail: &str) -> Failure {
     Failure {
         class: ErrorClass::Unavailable,
-        effect: Effect::None,
+        effect: Effect::NotTried,
         http_status: None,
         detail: format!("the hub's own store did not answer: {detail}"),
         retry_at_ms: None,
@@ -152,7 +154,7 @@ pub(crate) fn store_failure(detail: &str) -> Failure {
 pub(super) fn lost_lease() -> Failure {
     Failure {
         class: ErrorClass::Unavailable,
-        effect: Effect::None,
+        effect: Effect::NotTried,
         http_status: None,
         detail: "another replica delivers for this target now".to_owned(),
         retry_at_ms: None,

@@ -57,12 +57,12 @@ impl Schedule {
         for ReadyLane { id, urgency, page } in lanes {
             if self.active.contains_key(&id) {
                 self.overtaken.insert(id);
-            } else if !self.deferred.contains_key(&id) && !self.is_queued(&id) {
-                if !page.is_empty() && !ended_meanwhile.contains(&id) {
-                    self.firsts.insert(id.clone(), (page, n_arrivals));
-                }
+            } else if !self.deferred.contains_key(&id) {
                 let nth = usize::try_from(urgency).unwrap_or_default().min(self.queues.len() - 1);
-                self.queues[nth].push_back(id);
+                let is_known = !page.is_empty() && !ended_meanwhile.contains(&id);
+                if self.queue(&id, nth) && is_known {
+                    self.firsts.insert(id, (page, n_arrivals));
+                }
             }
         }
     }
@@ -75,9 +75,8 @@ impl Schedule {
                 self.overtaken.insert(lane);
             } else if !may_start || self.n_queued() >= PAGE {
                 self.is_behind = true;
-            } else if !self.is_queued(&lane) {
-                self.firsts.insert(lane.clone(), (vec![row], n_arrivals));
-                self.queues[0].push_back(lane);
+            } else if self.queue(&lane, 0) {
+                self.firsts.insert(lane, (vec![row], n_arrivals));
             }
         }
     }
@@ -131,8 +130,18 @@ impl Schedule {
         self.queues.iter().map(VecDeque::len).sum()
     }
 
-    fn is_queued(&self, lane: &str) -> bool {
-        self.queues.iter().flatten().any(|queued| queued == lane)
+    /// Lets a lane wait for its turn by this urgency. One that waits already keeps its place, unless it has become
+    /// more urgent since. Says whether it has another place now.
+    fn queue(&mut self, lane: &str, nth: usize) -> bool {
+        for (urgency, queue) in self.queues.iter_mut().enumerate() {
+            let Some(place) = queue.iter().position(|queued| queued == lane) else { continue };
+            if urgency <= nth {
+                return false;
+            }
+            queue.remove(place);
+        }
+        self.queues[nth].push_back(lane.to_owned());
+        true
     }
 
     /// Nothing is worked on.
@@ -251,6 +260,17 @@ mod tests {
         schedule.take_ready(vec![lane("replay", 2), lane("retry", 1), lane("first", 0)], 0, 64, 0);
         schedule.take_handed(vec![row("handed")], 0, true);
         let expected = [unknown("first"), known("handed"), unknown("retry"), unknown("replay")];
+        assert_eq!(started(&mut schedule, 9), expected);
+    }
+
+    #[test]
+    fn a_lane_that_becomes_more_urgent_is_moved_and_no_other() {
+        let mut schedule = Schedule::default();
+        let lane = |id: &str, urgency| ReadyLane { id: id.to_owned(), urgency, page: vec![] };
+        schedule.take_ready(vec![lane("a", 2), lane("b", 2), lane("c", 1), lane("d", 0)], 0, 64, 0);
+        // Something new came for b, and c is one of a replay now.
+        schedule.take_ready(vec![lane("b", 0), lane("d", 0), lane("a", 2), lane("c", 2)], 0, 64, 0);
+        let expected = ["d", "b", "c", "a"].map(unknown);
         assert_eq!(started(&mut schedule, 9), expected);
     }
 

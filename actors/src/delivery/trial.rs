@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use actix::System;
 use casewire_sandbox::{
-    Scope, ServiceNowSandbox, SnFault, SnOptions, XAccount, XFault, XOptions, XSandbox, XUser, bodies,
+    Scope, ServiceNowSandbox, SnFault, SnOptions, XAccount, XFault, XLimits, XOptions, XSandbox, XUser,
+    bodies,
 };
 
 use super::account_delivery::AccountSettings;
@@ -30,6 +31,8 @@ use crate::store::deliveries::{Direction, NewDelivery};
 use crate::store::suite::deliveries::furnish;
 use crate::x::client::{AccountCredentials, XApp, XClient};
 
+mod limits;
+
 /// The account that `furnish` links.
 const ACCOUNT: &str = "42";
 const TIMEOUT_MS: u64 = 150;
@@ -48,9 +51,13 @@ struct Trial {
 
 impl Trial {
     async fn start() -> Self {
+        Self::start_with(XLimits::default(), 60_000).await
+    }
+
+    async fn start_with(limits: XLimits, retry_for_ms: i64) -> Self {
         let instance = ServiceNowSandbox::start(SnOptions::default()).await.expect("a simulated instance");
-        let x =
-            XSandbox::start(XOptions { echo: false, ..XOptions::default() }).await.expect("a simulated X");
+        let options = XOptions { echo: false, limits, ..XOptions::default() };
+        let x = XSandbox::start(options).await.expect("a simulated X");
         x.add_account(XAccount {
             id: ACCOUNT.to_owned(),
             screen_name: "acme".to_owned(),
@@ -64,7 +71,7 @@ impl Trial {
         db.migrate().await.expect("migrations apply");
         furnish(&db).await;
         let shared = Shared::start(db, Sources::system());
-        let fleet = fleet(&shared, &instance, &x);
+        let fleet = fleet(&shared, &instance, &x, retry_for_ms);
         let routes = Routes::default();
         for row in crate::store::accounts::all(&shared.db).await.expect("accounts") {
             routes.put(row);
@@ -141,7 +148,7 @@ impl Trial {
     }
 }
 
-fn fleet(shared: &Shared, instance: &ServiceNowSandbox, x: &XSandbox) -> Fleet {
+fn fleet(shared: &Shared, instance: &ServiceNowSandbox, x: &XSandbox, retry_for_ms: i64) -> Fleet {
     let timeout = Duration::from_millis(TIMEOUT_MS);
     let http = net::client(Reach::PrivateAllowed, timeout, timeout).expect("a client");
     let sources = shared.sources.clone();
@@ -175,7 +182,7 @@ fn fleet(shared: &Shared, instance: &ServiceNowSandbox, x: &XSandbox) -> Fleet {
         shared.clone(),
         DeliverySettings {
             backoff: Backoff { first_ms: 5, factor: 2.0, max_ms: 50, jitter: 0.2 },
-            retry_for_ms: 60_000,
+            retry_for_ms,
             servicenow_timeout_ms: i64::try_from(TIMEOUT_MS).expect("small"),
             x_timeout_ms: i64::try_from(TIMEOUT_MS).expect("small"),
             texts_ms: 60_000,

@@ -53,6 +53,9 @@ impl fmt::Display for ErrorClass {
 pub enum Effect {
     /// It did not: refused before anything was written, or never sent.
     None,
+    /// The hub itself did not let it start: a limit that it keeps is used up, a pause began, the process ends,
+    /// or its own store did not answer. The other side knows nothing of it, so it is no failed attempt.
+    NotTried,
     /// It may have; the call is over (an answer came), so a look-up now tells the truth.
     Possible,
     /// It may have, or may still do so: no answer came and the call may be running over there.

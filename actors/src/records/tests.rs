@@ -54,6 +54,7 @@ impl Bench {
                 status,
                 at: 200,
                 attempts: 3,
+                n_tried: 1,
                 n_done: 1,
                 error_class: Some("permanent"),
                 ..Settle::default()

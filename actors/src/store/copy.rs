@@ -17,7 +17,7 @@ use self::rows::{Cell, Row, Tally};
 use self::source::Source;
 use self::tables::{MARKS, TABLES, Table};
 use self::target::Target;
-use super::StoreError;
+use super::{Db, StoreError};
 use crate::copy::{Compared, Content, CopyError, Event, Step};
 
 /// How many rows are read at once where nothing is written.
@@ -64,8 +64,25 @@ pub(crate) async fn copy(
     let target = Target::open(to).await?;
     let mut copying = Copying { source, target, tell };
     let compared = copying.run(batch).await?;
-    copying.source.close().await?;
+    if compared.iter().all(|table| table.content == Content::Same) {
+        copying.source.leave_moved().await?;
+    } else {
+        copying.source.close().await?;
+    }
     Ok(compared)
+}
+
+/// Lets an embedded database be served again that was moved. Whether it was.
+pub(crate) async fn reopen(url: &str) -> Result<bool, CopyError> {
+    Source::open(url).await?.reopen().await
+}
+
+/// Refuses an embedded database that was moved.
+pub(crate) async fn refuse_moved(db: &Db) -> Result<(), StoreError> {
+    match db {
+        Db::Sqlite(db) => source::refuse_moved(db).await,
+        Db::Postgres(_) => Ok(()),
+    }
 }
 
 impl Copying<'_> {
@@ -89,7 +106,7 @@ impl Copying<'_> {
         for (table, tally) in wanted.iter().filter(|(table, _)| table.name != MARKS.name) {
             self.copy_table(table, fingerprint, batch, tally.n_rows).await?;
         }
-        self.finish(&wanted).await
+        self.finish(&wanted, fingerprint).await
     }
 
     async fn tally_source(&mut self) -> Result<Tallies, CopyError> {
@@ -129,7 +146,7 @@ impl Copying<'_> {
         if mark == Some(fingerprint) {
             return Ok(Standing::Partial);
         }
-        self.refuse_foreign_users().await?;
+        self.refuse_foreign_users(mark.is_some()).await?;
         if mark.is_some() {
             return Ok(Standing::Obsolete);
         }
@@ -148,7 +165,9 @@ impl Copying<'_> {
         Ok(Standing::Complete)
     }
 
-    async fn refuse_foreign_users(&mut self) -> Result<(), CopyError> {
+    /// Refuses a target of others. Users of an unfinished copy may have been deleted in the source since: it is
+    /// one of others when none of its users is known here.
+    async fn refuse_foreign_users(&mut self, is_unfinished: bool) -> Result<(), CopyError> {
         let users = &TABLES[0];
         let keys_of = |rows: &[Row]| -> Result<Vec<Vec<Cell>>, StoreError> {
             rows.iter().map(|row| users.key_of(row)).collect()
@@ -162,7 +181,7 @@ impl Copying<'_> {
             }
             known.extend(keys_of(&rows).map_err(CopyError::Source)?);
         }
-        let mut n_foreign = 0;
+        let (mut n_foreign, mut n_known) = (0, 0);
         let mut after = users.before_all();
         loop {
             let rows = self.target.next_page(users, &mut after, READ_AT_ONCE).await?;
@@ -170,9 +189,12 @@ impl Copying<'_> {
                 break;
             }
             let keys = keys_of(&rows).map_err(CopyError::Target)?;
-            n_foreign += keys.iter().filter(|key| !known.contains(*key)).count();
+            let n_known_here = keys.iter().filter(|key| known.contains(*key)).count();
+            n_known += n_known_here;
+            n_foreign += keys.len() - n_known_here;
         }
-        if n_foreign > 0 { Err(CopyError::ForeignUsers(n_foreign)) } else { Ok(()) }
+        let is_ours = n_foreign == 0 || (is_unfinished && n_known > 0);
+        if is_ours { Ok(()) } else { Err(CopyError::ForeignUsers(n_foreign)) }
     }
 
     /// Copies what stands behind the greatest key that arrived: each transaction added the next rows in order.
@@ -197,13 +219,13 @@ impl Copying<'_> {
     }
 
     /// Compares everything, and takes the mark away if all is the same.
-    async fn finish(&mut self, wanted: &Tallies) -> Result<Vec<Compared>, CopyError> {
+    async fn finish(&mut self, wanted: &Tallies, fingerprint: i64) -> Result<Vec<Compared>, CopyError> {
         let mut compared = Vec::with_capacity(wanted.len());
         for (table, expected) in wanted {
             let is_marks = table.name == MARKS.name;
             if is_marks && compared.iter().all(|table: &Compared| table.content == Content::Same) {
                 let marks = self.source.next_page(table, &mut table.before_all(), READ_AT_ONCE).await?;
-                self.target.finish(&marks).await?;
+                self.target.finish(&marks, fingerprint).await?;
             }
             let arrived = self.tally_target(table, expected.n_rows).await?;
             compared.push(compare(table, expected, &arrived));

@@ -16,14 +16,15 @@ statements! {
             value->>'customer_id', value->>'lane_id', value->>'dedup_key', value->>'source_id', value->>'fingerprint', value->>'order_key', value->>'payload', 0, value->>'created_at', value->>'deadline_at', value->>'created_at'
         FROM json_each($1) WHERE true
         ON CONFLICT (dedup_key) DO NOTHING";
-    /// A lane that is there is where its account's change of instance has put it. Rows have ids of their own, so those of them that stand in the table were added just now.
+    /// A lane that is there is where its account's change of instance has put it. Something new lifts it from among
+    /// the replays, for it goes only after what is older. Rows have ids of their own, so those of them that stand in the table were added just now.
     ADD_TO_LANES = sqlite "INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at)
         SELECT r.value->>'lane_id', r.value->>'account_id', r.value->>'direction',
             CASE WHEN r.value->>'direction' <> 'to_servicenow' THEN r.value->>'account_id' ELSE COALESCE((SELECT a.instance_id FROM accounts AS a WHERE a.id = r.value->>'account_id'), 'unrouted:' || (r.value->>'account_id')) END,
             COUNT(*), MIN(r.value->>'created_at')
         FROM json_each($1) AS r WHERE EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = r.value->>'id') GROUP BY r.value->>'lane_id'
         ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, ready_at = COALESCE(lanes.ready_at, excluded.ready_at),
-        urgency = CASE WHEN lanes.ready_at IS NULL THEN 0 ELSE lanes.urgency END";
+        urgency = CASE WHEN lanes.ready_at IS NULL OR lanes.urgency = 2 THEN 0 ELSE lanes.urgency END";
     ADDED = sqlite "SELECT json_group_array(json_array(d.id, json_array(l.n_pending, l.target_id))) FROM json_each($1) AS r JOIN deliveries AS d ON d.id = r.value->>'id' JOIN lanes AS l ON l.id = d.lane_id";
     /// The three above in one. What belongs together is looked up by key in an object, not joined: joins here
     /// are loops over an index.
@@ -37,7 +38,7 @@ statements! {
             SELECT added.lane_id, added.account_id, added.direction, CASE WHEN added.direction <> 'to_servicenow' THEN added.account_id ELSE COALESCE((SELECT a.instance_id FROM accounts AS a WHERE a.id = added.account_id), 'unrouted:' || added.account_id) END, COUNT(*), MIN(added.created_at)
             FROM added GROUP BY added.lane_id, added.account_id, added.direction ORDER BY added.lane_id
             ON CONFLICT (id) DO UPDATE SET n_pending = lanes.n_pending + excluded.n_pending, ready_at = COALESCE(lanes.ready_at, excluded.ready_at),
-                urgency = CASE WHEN lanes.ready_at IS NULL THEN 0 ELSE lanes.urgency END
+                urgency = CASE WHEN lanes.ready_at IS NULL OR lanes.urgency = 2 THEN 0 ELSE lanes.urgency END
             RETURNING id, n_pending, target_id)
         SELECT COALESCE(CAST(json_agg(json_build_array(added.id, (SELECT jsonb_object_agg(reached.id, json_build_array(reached.n_pending, reached.target_id)) FROM reached) -> added.lane_id)) AS TEXT), '[]') FROM added";
     BY_DEDUP_KEY = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at, fence FROM deliveries WHERE dedup_key = $1";
@@ -47,7 +48,6 @@ statements! {
         ORDER BY CASE WHEN begun_at IS NULL THEN 1 ELSE 0 END, order_key, id LIMIT CAST($3 AS BIGINT)";
     SENT_AS = "SELECT COUNT(*) FROM deliveries WHERE account_id = $1 AND message_id = $2";
     BEING_SENT = "SELECT payload FROM deliveries WHERE lane_id = $1 AND status IN ('queued', 'sending', 'retrying', 'blocked') AND begun_at IS NOT NULL AND payload IS NOT NULL";
-    SENT_SINCE = "SELECT kind, delivered_at FROM (SELECT kind, delivered_at, message_id FROM deliveries WHERE account_id = $1 AND message_id IS NOT NULL AND delivered_at >= $2 ORDER BY message_id DESC LIMIT CAST($3 AS BIGINT)) AS sent ORDER BY delivered_at";
     MESSAGE_IDS_SINCE = "SELECT message_id FROM deliveries WHERE account_id = $1 AND message_id IS NOT NULL AND delivered_at >= $2 ORDER BY message_id DESC LIMIT 1000";
     KNOWN_POST = "SELECT COUNT(*) FROM deliveries WHERE dedup_key = $1 AND case_sys_id IS NOT NULL";
     PENDING_OF_USER = "SELECT COALESCE(CAST(SUM(n_pending) AS BIGINT), 0) FROM lanes WHERE ready_at IS NOT NULL AND target_id IN (
@@ -225,21 +225,6 @@ pub(crate) async fn was_sent(db: &Db, account_id: &str, message_id: &str) -> Res
         .fetch_one(pool)
         .await)?;
     Ok(n > 0)
-}
-
-/// What was sent for an account since then, the latest `limit` of it: (kind, epoch milliseconds), in order.
-pub(crate) async fn sent_since(
-    db: &Db,
-    account_id: &str,
-    since_ms: i64,
-    limit: i64,
-) -> Result<Vec<(String, i64)>, StoreError> {
-    Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(SENT_SINCE))
-        .bind(account_id)
-        .bind(since_ms)
-        .bind(limit)
-        .fetch_all(pool)
-        .await)?)
 }
 
 /// The ids that X gave to what was sent for an account since then.

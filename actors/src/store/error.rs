@@ -25,6 +25,11 @@ pub enum StoreError {
         "a copy into this database is unfinished: run the same `casewire database copy` again, or take an empty database"
     )]
     HalfCopied,
+    /// Everything of it was copied to a server, where a hub may have gone on since.
+    #[error(
+        "this database was moved to a server by `casewire database copy`: serve that one. To serve this one again all the same, run `casewire database reopen`: where both are served, both deliver what waited in them"
+    )]
+    Moved,
     /// Another process serves it.
     #[error("another process serves {0} already: stop that one first, or use PostgreSQL to run several")]
     Served(String),

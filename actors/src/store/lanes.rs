@@ -44,29 +44,29 @@ statements! {
     /// `$1`: an array of [`Settle`]. These come before [`SETTLE`], which moves the fence.
     ADD_ATTEMPTS = sqlite "INSERT INTO attempts (delivery_id, n, at, http_status, error_class, error_detail, duration_ms)
         SELECT d.id, (SELECT COUNT(*) + 1 FROM attempts WHERE delivery_id = d.id), r.value->>'at', r.value->>'http_status', r.value->>'error_class', r.value->>'error_detail', r.value->>'duration_ms'
-        FROM json_each($1) AS r JOIN deliveries AS d ON d.id = r.value->>'id' AND d.fence IN (r.value->>'held', r.value->>'mark') WHERE true";
+        FROM json_each($1) AS r JOIN deliveries AS d ON d.id = r.value->>'id' AND d.fence IN (r.value->>'held', r.value->>'mark') WHERE r.value->>'n_tried' > 0";
     SETTLE_LANES = sqlite "UPDATE lanes SET n_pending = n_pending - (r.value->>'n_done'),
         ready_at = CASE WHEN n_pending - (r.value->>'n_done') <= 0 THEN NULL ELSE r.value->>'lane_ready_at' END,
-        urgency = CASE WHEN urgency = 2 THEN 2 WHEN r.value->>'n_done' > 0 THEN 0 ELSE 1 END
+        urgency = CASE WHEN urgency = 2 THEN 2 WHEN r.value->>'n_done' > 0 THEN 0 WHEN r.value->>'n_tried' > 0 THEN 1 ELSE urgency END
         FROM json_each($1) AS r WHERE lanes.id = r.value->>'lane_id' AND EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = r.value->>'id' AND d.fence IN (r.value->>'held', r.value->>'mark'))";
     SETTLE = sqlite "UPDATE deliveries SET status = r.value->>'status', journal = r.value->>'journal', begun_at = COALESCE(begun_at, r.value->>'at'), attempts = r.value->>'attempts',
-        next_attempt_at = r.value->>'next_attempt_at', error_class = r.value->>'error_class', error_detail = r.value->>'error_detail',
+        next_attempt_at = r.value->>'next_attempt_at', deadline_at = COALESCE(r.value->>'deadline_at', deadline_at), error_class = r.value->>'error_class', error_detail = r.value->>'error_detail',
         message_id = COALESCE(r.value->>'message_id', message_id), case_sys_id = COALESCE(r.value->>'case_sys_id', case_sys_id), case_number = COALESCE(r.value->>'case_number', case_number),
         delivered_at = r.value->>'delivered_at', fence = r.value->>'end_mark', payload = CASE WHEN r.value->>'erases' THEN NULL ELSE payload END
         FROM json_each($1) AS r WHERE deliveries.id = r.value->>'id' AND deliveries.fence IN (r.value->>'held', r.value->>'mark')"
-        postgres "WITH r AS (SELECT * FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, held BIGINT, mark BIGINT, end_mark BIGINT, status TEXT, journal TEXT, at BIGINT, duration_ms BIGINT, attempts BIGINT, http_status BIGINT, next_attempt_at BIGINT, error_class TEXT, error_detail TEXT, message_id TEXT, case_sys_id TEXT, case_number TEXT, delivered_at BIGINT, n_done BIGINT, lane_ready_at BIGINT, erases BOOLEAN)),
+        postgres "WITH r AS (SELECT * FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, held BIGINT, mark BIGINT, end_mark BIGINT, status TEXT, journal TEXT, at BIGINT, duration_ms BIGINT, attempts BIGINT, http_status BIGINT, next_attempt_at BIGINT, deadline_at BIGINT, error_class TEXT, error_detail TEXT, message_id TEXT, case_sys_id TEXT, case_number TEXT, delivered_at BIGINT, n_done BIGINT, n_tried BIGINT, lane_ready_at BIGINT, erases BOOLEAN)),
         earlier AS (SELECT d.id FROM r JOIN deliveries AS d ON d.id = r.id AND d.fence = r.end_mark),
         settled AS (UPDATE deliveries SET status = r.status, journal = r.journal, begun_at = COALESCE(deliveries.begun_at, r.at), attempts = r.attempts,
-            next_attempt_at = r.next_attempt_at, error_class = r.error_class, error_detail = r.error_detail,
+            next_attempt_at = r.next_attempt_at, deadline_at = COALESCE(r.deadline_at, deliveries.deadline_at), error_class = r.error_class, error_detail = r.error_detail,
             message_id = COALESCE(r.message_id, deliveries.message_id), case_sys_id = COALESCE(r.case_sys_id, deliveries.case_sys_id), case_number = COALESCE(r.case_number, deliveries.case_number),
             delivered_at = r.delivered_at, fence = r.end_mark, payload = CASE WHEN r.erases THEN NULL ELSE deliveries.payload END
             FROM r WHERE deliveries.id = r.id AND deliveries.fence IN (r.held, r.mark)
-            RETURNING deliveries.id, deliveries.lane_id, r.n_done, r.lane_ready_at, r.at, r.http_status, r.error_class, r.error_detail, r.duration_ms),
+            RETURNING deliveries.id, deliveries.lane_id, r.n_done, r.n_tried, r.lane_ready_at, r.at, r.http_status, r.error_class, r.error_detail, r.duration_ms),
         lane AS (UPDATE lanes SET n_pending = n_pending - settled.n_done, ready_at = CASE WHEN n_pending - settled.n_done <= 0 THEN NULL ELSE settled.lane_ready_at END,
-            urgency = CASE WHEN urgency = 2 THEN 2 WHEN settled.n_done > 0 THEN 0 ELSE 1 END
+            urgency = CASE WHEN urgency = 2 THEN 2 WHEN settled.n_done > 0 THEN 0 WHEN settled.n_tried > 0 THEN 1 ELSE urgency END
             FROM settled WHERE lanes.id = settled.lane_id),
         attempt AS (INSERT INTO attempts (delivery_id, n, at, http_status, error_class, error_detail, duration_ms)
-            SELECT id, (SELECT COUNT(*) + 1 FROM attempts WHERE delivery_id = settled.id), at, http_status, error_class, error_detail, duration_ms FROM settled)
+            SELECT id, (SELECT COUNT(*) + 1 FROM attempts WHERE delivery_id = settled.id), at, http_status, error_class, error_detail, duration_ms FROM settled WHERE n_tried > 0)
         SELECT COALESCE(CAST(json_agg(id) AS TEXT), '[]') FROM (SELECT id FROM settled UNION SELECT id FROM earlier) AS known";
     SETTLED = sqlite "SELECT json_group_array(d.id) FROM json_each($1) AS r JOIN deliveries AS d ON d.id = r.value->>'id' AND d.fence = r.value->>'end_mark'";
 }
@@ -112,6 +112,8 @@ pub(crate) struct Settle {
     pub(crate) attempts: i64,
     pub(crate) http_status: Option<i64>,
     pub(crate) next_attempt_at: Option<i64>,
+    /// When it is given up, if that is another time now.
+    pub(crate) deadline_at: Option<i64>,
     pub(crate) error_class: Option<&'static str>,
     pub(crate) error_detail: Option<String>,
     pub(crate) message_id: Option<String>,
@@ -120,6 +122,9 @@ pub(crate) struct Settle {
     pub(crate) delivered_at: Option<i64>,
     /// 1 when the delivery ended, 0 while it stays pending.
     pub(crate) n_done: i64,
+    /// 1 when something was tried; 0 when it only waited: then there is no attempt to record, and the lane
+    /// keeps its urgency.
+    pub(crate) n_tried: i64,
     /// When the lane may be worked on again, if anything is left in it.
     pub(crate) lane_ready_at: i64,
     /// Whether its text has been kept as long as texts are, and is not needed any more.

@@ -86,18 +86,27 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
+/// How soon to ask again where room is left but for calls that have not started, or are not answered.
+const SOON_MS: i64 = 1_000;
+
 /// One limit of calls within a period. Assumes that the period slides until X tells its own state,
 /// which counts until the reset it names.
+///
+/// A call has a place from the moment it is reserved. What X tells with an answer may or may not hold the calls
+/// that are under way meanwhile: so these are left out of what remains until they are answered themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
     limit: u32,
     period_ms: i64,
     calls_ms: VecDeque<i64>,
     told: Option<Told>,
+    n_reserved: usize,
+    n_unanswered: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Told {
+    /// After all calls that are answered.
     remaining: u32,
     reset_ms: i64,
 }
@@ -105,42 +114,74 @@ struct Told {
 impl Window {
     /// `limit` calls within `period_ms`.
     pub fn new(limit: u32, period_ms: i64) -> Self {
-        Self { limit: limit.max(1), period_ms, calls_ms: VecDeque::new(), told: None }
+        Self {
+            limit: limit.max(1),
+            period_ms,
+            calls_ms: VecDeque::new(),
+            told: None,
+            n_reserved: 0,
+            n_unanswered: 0,
+        }
     }
 
     /// The earliest time of the next call: `now_ms` if it may start at once.
     pub fn free_at(&self, now_ms: i64) -> i64 {
+        let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
         if let Some(told) = self.told.filter(|told| told.reset_ms > now_ms) {
-            return if told.remaining > 0 { now_ms } else { told.reset_ms };
+            return match count(told.remaining) {
+                0 => told.reset_ms,
+                n if n <= self.n_reserved + self.n_unanswered => now_ms.saturating_add(SOON_MS),
+                _ => now_ms,
+            };
         }
         let counted_from = self.counted_from(now_ms);
         let n_counted = self.calls_ms.iter().rev().take_while(|call| **call > counted_from).count();
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        if n_counted < limit {
-            return now_ms;
+        let limit = count(self.limit);
+        if n_counted >= limit {
+            return self.calls_ms[self.calls_ms.len() - limit].saturating_add(self.period_ms);
         }
-        self.calls_ms[self.calls_ms.len() - limit].saturating_add(self.period_ms)
+        if n_counted + self.n_reserved >= limit { now_ms.saturating_add(SOON_MS) } else { now_ms }
     }
 
-    /// Counts a call that started then. To be called in the order of time.
+    /// Counts a call that started then. A clock that went back counts as standing still.
     pub fn record(&mut self, at_ms: i64) {
+        let at_ms = self.calls_ms.back().map_or(at_ms, |last_ms| at_ms.max(*last_ms));
         let counted_from = self.counted_from(at_ms);
         while self.calls_ms.front().is_some_and(|call| *call <= counted_from) {
             self.calls_ms.pop_front();
         }
         self.calls_ms.push_back(at_ms);
-        if let Some(told) = &mut self.told {
-            told.remaining = told.remaining.saturating_sub(1);
-        }
     }
 
-    /// Takes over what X tells after a call.
-    pub fn learn(&mut self, quota: &Quota) {
-        if let Some(limit) = quota.limit.filter(|limit| *limit > 0) {
+    fn reserve(&mut self) {
+        self.n_reserved += 1;
+    }
+
+    fn release_reserved(&mut self) {
+        self.n_reserved = self.n_reserved.saturating_sub(1);
+    }
+
+    fn start_reserved(&mut self, at_ms: i64) {
+        self.release_reserved();
+        self.n_unanswered += 1;
+        self.record(at_ms);
+    }
+
+    /// A call that started is over; takes over what X told with its answer, if there was one.
+    fn answered(&mut self, quota: Option<Quota>) {
+        self.n_unanswered = self.n_unanswered.saturating_sub(1);
+        if let Some(limit) = quota.and_then(|quota| quota.limit).filter(|limit| *limit > 0) {
             self.limit = limit;
         }
-        if let Some(remaining) = quota.remaining {
-            self.told = Some(Told { remaining, reset_ms: quota.reset_ms });
+        let told_now = quota.and_then(|quota| Some((quota.remaining?, quota.reset_ms)));
+        match (told_now, &mut self.told) {
+            // Answers may come in another order than X counted in.
+            (Some((remaining, reset_ms)), Some(told)) if told.reset_ms == reset_ms => {
+                told.remaining = told.remaining.min(remaining);
+            }
+            (Some((remaining, reset_ms)), told) => *told = Some(Told { remaining, reset_ms }),
+            (None, Some(told)) => told.remaining = told.remaining.saturating_sub(1),
+            (None, None) => {}
         }
     }
 
@@ -158,6 +199,7 @@ pub struct Budget {
     endpoint: Window,
     user_day: Window,
     app_day: Window,
+    closed_until_ms: i64,
 }
 
 impl Budget {
@@ -167,6 +209,7 @@ impl Budget {
             endpoint: Window::new(15, QUARTER_HOUR_MS),
             user_day: Window::new(1_440, DAY_MS),
             app_day: Window::new(1_440, DAY_MS),
+            closed_until_ms: 0,
         }
     }
 
@@ -176,33 +219,58 @@ impl Budget {
             endpoint: Window::new(100, QUARTER_HOUR_MS),
             user_day: Window::new(10_000, DAY_MS),
             app_day: Window::new(10_000, DAY_MS),
+            closed_until_ms: 0,
         }
     }
 
     /// The earliest time of the next call, in epoch milliseconds.
     pub fn free_at(&self, now_ms: i64) -> i64 {
         let windows = [&self.endpoint, &self.user_day, &self.app_day];
-        windows.into_iter().map(|window| window.free_at(now_ms)).fold(now_ms, i64::max)
+        let first_ms = now_ms.max(self.closed_until_ms);
+        windows.into_iter().map(|window| window.free_at(now_ms)).fold(first_ms, i64::max)
     }
 
-    /// Counts a call that starts now; after a restart, those of the last 24 hours in order.
-    pub fn record(&mut self, at_ms: i64) {
-        for window in [&mut self.endpoint, &mut self.user_day, &mut self.app_day] {
-            window.record(at_ms);
+    /// Reserves a call, or tells when to ask again. It is to be started or released.
+    pub fn reserve(&mut self, now_ms: i64) -> Result<(), i64> {
+        let free_at = self.free_at(now_ms);
+        if free_at > now_ms {
+            return Err(free_at);
         }
+        self.windows().for_each(Window::reserve);
+        Ok(())
     }
 
-    /// Takes over what the headers of an answer tell; they override what is assumed. Only from answers
-    /// to this kind of call: look-ups have windows of their own under the same header names.
-    pub fn learn(&mut self, limits: &Limits) {
+    /// Gives up a call that was reserved.
+    pub fn release_reserved(&mut self) {
+        self.windows().for_each(Window::release_reserved);
+    }
+
+    /// Starts a call that was reserved. Its end is to be told.
+    pub fn start_reserved(&mut self, at_ms: i64) {
+        self.windows().for_each(|window| window.start_reserved(at_ms));
+    }
+
+    /// A call that started is over. Takes over what the headers of its answer tell, which overrides what is
+    /// assumed. Only of this kind of call: look-ups have windows of their own under the same header names.
+    pub fn answered(&mut self, limits: &Limits) {
         let told = [limits.endpoint, limits.user_day, limits.app_day];
-        for (window, quota) in
-            [&mut self.endpoint, &mut self.user_day, &mut self.app_day].into_iter().zip(told)
-        {
-            if let Some(quota) = quota {
-                window.learn(&quota);
-            }
+        for (window, quota) in self.windows().zip(told) {
+            window.answered(quota);
         }
+    }
+
+    /// Lets no call start until then: X said so.
+    pub fn close_until(&mut self, until_ms: i64) {
+        self.closed_until_ms = self.closed_until_ms.max(until_ms);
+    }
+
+    /// Counts a call that somebody else started; those of the last 24 hours, in order.
+    pub fn record(&mut self, at_ms: i64) {
+        self.windows().for_each(|window| window.record(at_ms));
+    }
+
+    fn windows(&mut self) -> impl Iterator<Item = &mut Window> {
+        [&mut self.endpoint, &mut self.user_day, &mut self.app_day].into_iter()
     }
 }
 
@@ -291,18 +359,69 @@ mod tests {
     #[test]
     fn headers_override() {
         let quota = |remaining, reset_ms| Quota { limit: Some(2), remaining: Some(remaining), reset_ms };
+        let call = |window: &mut Window, at_ms: i64, quota: Option<Quota>| {
+            window.reserve();
+            window.start_reserved(at_ms);
+            window.answered(quota);
+        };
         let mut window = Window::new(1, 1_000);
-        window.record(0);
+        call(&mut window, 0, None);
         assert_eq!(window.free_at(1), 1_000);
-        window.learn(&quota(1, 5_000));
+        call(&mut window, 1, Some(quota(1, 5_000)));
         assert_eq!(window.free_at(1), 1);
-        window.record(1);
-        assert_eq!(window.free_at(2), 5_000);
+        call(&mut window, 1, None);
+        assert_eq!(window.free_at(2), 5_000, "it may have been counted");
         assert_eq!(window.free_at(5_000), 5_000);
-        window.record(5_001);
-        window.record(5_002);
+        call(&mut window, 5_001, None);
+        call(&mut window, 5_002, None);
         assert_eq!(window.free_at(5_003), 6_001);
-        window.learn(&quota(0, 9_000));
+        call(&mut window, 5_004, Some(quota(0, 9_000)));
         assert_eq!(window.free_at(8_999), 9_000);
+    }
+
+    #[test]
+    fn a_reserved_call_has_its_place_until_it_is_given_back() {
+        let mut budget = Budget::for_direct_messages();
+        for at_ms in 0..14 {
+            budget.record(at_ms);
+        }
+        assert_eq!(budget.reserve(20), Ok(()));
+        assert_eq!(budget.reserve(20), Err(20 + SOON_MS), "one was left, and somebody has it");
+        budget.release_reserved();
+        assert_eq!(budget.reserve(30), Ok(()));
+        budget.start_reserved(31);
+        assert_eq!(budget.reserve(32), Err(QUARTER_HOUR_MS), "the first of the fifteen must have gone by");
+        budget.answered(&Limits::default());
+        assert_eq!(budget.reserve(32), Err(QUARTER_HOUR_MS));
+    }
+
+    #[test]
+    fn what_an_answer_tells_does_not_count_what_is_under_way() {
+        let told = |remaining| Limits {
+            endpoint: Some(Quota { limit: Some(15), remaining: Some(remaining), reset_ms: 5_000 }),
+            ..Limits::default()
+        };
+        let mut budget = Budget::for_direct_messages();
+        for _ in 0..3 {
+            budget.reserve(0).unwrap();
+            budget.start_reserved(0);
+        }
+        // X had counted one when it gave this answer. It comes after a later one.
+        budget.answered(&told(1));
+        assert_eq!(budget.reserve(1), Err(1 + SOON_MS));
+        budget.answered(&told(2));
+        assert_eq!(budget.reserve(1), Err(1 + SOON_MS), "one is still under way");
+        budget.answered(&Limits::default());
+        assert_eq!(budget.reserve(1), Err(5_000), "whether the last one was counted is not known");
+        assert_eq!(budget.reserve(5_000), Ok(()));
+    }
+
+    #[test]
+    fn what_x_closes_is_closed_until_then() {
+        let mut budget = Budget::for_posts();
+        budget.close_until(50);
+        budget.close_until(40);
+        assert_eq!(budget.reserve(49), Err(50));
+        assert_eq!(budget.reserve(50), Ok(()));
     }
 }

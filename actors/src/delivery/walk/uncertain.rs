@@ -66,7 +66,7 @@ impl Walk<'_> {
     /// Goes on after a call that failed: nothing happened, or a look-up shows what did, or it must wait.
     pub(super) async fn after_failed_effect(&mut self, failure: Failure) -> Result<(), Halt> {
         match failure.effect {
-            Effect::None => {
+            Effect::None | Effect::NotTried => {
                 self.effect_is_known();
                 Err(failure.into())
             }

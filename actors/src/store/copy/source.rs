@@ -7,9 +7,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::rows::{Cell, Row};
-use super::tables::{LOCK, Table, count, next_page};
+use super::tables::{FORGET_MOVED, IS_MOVED, LOCK, SET_MOVED, Table, UNLOCK, count, next_page};
 use crate::copy::CopyError;
-use crate::store::{Conn, SchemaState, StoreError, migrations_in};
+use crate::store::{Conn, SchemaState, Sql, SqliteDb, StoreError, migrations_in};
 
 /// How long another process may take to let go of it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -59,10 +59,33 @@ impl Source {
         Err(source(StoreError::Unfit(text)))
     }
 
+    /// Marks it as moved and lets go of it: no hub serves it from then on.
+    pub(super) async fn leave_moved(self) -> Result<(), CopyError> {
+        self.leave(SET_MOVED).await.map(drop)
+    }
+
+    /// Takes the mark of a moved one away and lets go of it. Whether it was there.
+    pub(super) async fn reopen(self) -> Result<bool, CopyError> {
+        self.leave(FORGET_MOVED).await
+    }
+
+    async fn leave(mut self, change: Sql) -> Result<bool, CopyError> {
+        let changed = sqlx::query(change.sqlite).execute(&mut self.0).await.map_err(failed)?;
+        sqlx::query(UNLOCK.sqlite).execute(&mut self.0).await.map_err(failed)?;
+        self.close().await?;
+        Ok(changed.rows_affected() > 0)
+    }
+
     /// Lets go of it.
     pub(in crate::store) async fn close(self) -> Result<(), CopyError> {
         self.0.close().await.map_err(failed)
     }
+}
+
+/// Refuses an embedded database that was moved.
+pub(super) async fn refuse_moved(db: &SqliteDb) -> Result<(), StoreError> {
+    let n_marks: i64 = sqlx::query_scalar(IS_MOVED.sqlite).fetch_one(&db.reads).await?;
+    if n_marks == 0 { Ok(()) } else { Err(StoreError::Moved) }
 }
 
 fn source(error: StoreError) -> CopyError {

@@ -6,11 +6,16 @@ use crate::store::{Conn, Sql, StoreError};
 statements! {
     /// Nobody else may read or write from then on.
     LOCK = sqlite "BEGIN EXCLUSIVE";
+    UNLOCK = sqlite "COMMIT";
+    /// Left in a source when everything of it has arrived: no hub serves it then.
+    SET_MOVED = sqlite "INSERT INTO marks (name, value) VALUES ('moved', 1) ON CONFLICT (name) DO NOTHING";
+    IS_MOVED = sqlite "SELECT COUNT(*) FROM marks WHERE name = 'moved'";
+    FORGET_MOVED = sqlite "DELETE FROM marks WHERE name = 'moved'";
     MARK = postgres "SELECT value FROM marks WHERE name = 'copy_unfinished'";
     HELD_MARK = postgres "SELECT value FROM marks WHERE name = 'copy_unfinished' FOR SHARE";
     SET_MARK = postgres "INSERT INTO marks (name, value) VALUES ('copy_unfinished', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     /// Only where the mark stands: no hub has ever worked on such rows.
-    BEGIN_ANEW = postgres "TRUNCATE users, tokens, instances, accounts, conversations, cases, lanes, deliveries, attempts, replays, app_calls, rate_allotments CASCADE";
+    BEGIN_ANEW = postgres "TRUNCATE users, tokens, instances, accounts, conversations, cases, lanes, deliveries, attempts, replays, app_calls, app_budgets, rate_allotments CASCADE";
     FORGET_MARKS = postgres "DELETE FROM marks";
     SESSIONS = postgres "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name IN ($1, $2) AND pid <> pg_backend_pid()";
     USERS_PAGE = "SELECT * FROM users WHERE id > $1 ORDER BY id LIMIT CAST($2 AS BIGINT)";
@@ -57,12 +62,16 @@ statements! {
     APP_CALLS_COUNT = "SELECT COUNT(*) FROM app_calls";
     APP_CALLS_LAST = postgres "SELECT * FROM app_calls ORDER BY id DESC LIMIT 1";
     APP_CALLS_ADD = postgres "INSERT INTO app_calls SELECT * FROM json_populate_recordset(CAST(NULL AS app_calls), CAST(CAST($1 AS TEXT) AS JSON))";
+    APP_BUDGETS_PAGE = "SELECT * FROM app_budgets WHERE budget > $1 ORDER BY budget LIMIT CAST($2 AS BIGINT)";
+    APP_BUDGETS_COUNT = "SELECT COUNT(*) FROM app_budgets";
+    APP_BUDGETS_LAST = postgres "SELECT * FROM app_budgets ORDER BY budget COLLATE \"C\" DESC LIMIT 1";
+    APP_BUDGETS_ADD = postgres "INSERT INTO app_budgets SELECT * FROM json_populate_recordset(CAST(NULL AS app_budgets), CAST(CAST($1 AS TEXT) AS JSON))";
     ALLOTMENTS_PAGE = "SELECT * FROM rate_allotments WHERE id > $1 ORDER BY id LIMIT CAST($2 AS BIGINT)";
     ALLOTMENTS_COUNT = "SELECT COUNT(*) FROM rate_allotments";
     ALLOTMENTS_LAST = postgres "SELECT * FROM rate_allotments ORDER BY id COLLATE \"C\" DESC LIMIT 1";
     ALLOTMENTS_ADD = postgres "INSERT INTO rate_allotments SELECT * FROM json_populate_recordset(CAST(NULL AS rate_allotments), CAST(CAST($1 AS TEXT) AS JSON))";
-    MARKS_PAGE = "SELECT * FROM marks WHERE name > $1 AND name <> 'copy_unfinished' ORDER BY name LIMIT CAST($2 AS BIGINT)";
-    MARKS_COUNT = "SELECT COUNT(*) FROM marks WHERE name <> 'copy_unfinished'";
+    MARKS_PAGE = "SELECT * FROM marks WHERE name > $1 AND name NOT IN ('copy_unfinished', 'moved') ORDER BY name LIMIT CAST($2 AS BIGINT)";
+    MARKS_COUNT = "SELECT COUNT(*) FROM marks WHERE name NOT IN ('copy_unfinished', 'moved')";
     MARKS_LAST = postgres "SELECT * FROM marks ORDER BY name COLLATE \"C\" DESC LIMIT 1";
     MARKS_ADD = postgres "INSERT INTO marks SELECT * FROM json_populate_recordset(CAST(NULL AS marks), CAST(CAST($1 AS TEXT) AS JSON))";
 }
@@ -84,7 +93,7 @@ const BEFORE_TEXT: Cell = Cell::Text(String::new());
 const BEFORE_NUMBERS: Cell = Cell::Integer(i64::MIN);
 
 /// What is copied, those that others refer to first. The users come first of all.
-pub(in crate::store) static TABLES: [Table; 12] = [
+pub(in crate::store) static TABLES: [Table; 13] = [
     Table {
         name: "users",
         key: &[("id", BEFORE_TEXT)],
@@ -174,6 +183,14 @@ pub(in crate::store) static TABLES: [Table; 12] = [
         add: APP_CALLS_ADD,
     },
     Table {
+        name: "app_budgets",
+        key: &[("budget", BEFORE_TEXT)],
+        page: APP_BUDGETS_PAGE,
+        count: APP_BUDGETS_COUNT,
+        last: APP_BUDGETS_LAST,
+        add: APP_BUDGETS_ADD,
+    },
+    Table {
         name: "rate_allotments",
         key: &[("id", BEFORE_TEXT)],
         page: ALLOTMENTS_PAGE,
@@ -193,10 +210,9 @@ pub(in crate::store) static MARKS: Table = Table {
     add: MARKS_ADD,
 };
 
-/// What is left out: the first two tell which processes run on a database, and none runs on this one yet; the
-/// third is what X told last, which it tells again with its next answer.
+/// What is left out: they tell which processes run on a database, and none runs on this one yet.
 #[cfg(test)]
-pub(in crate::store) const LEFT_OUT: [&str; 3] = ["replicas", "shards", "app_budgets"];
+pub(in crate::store) const LEFT_OUT: [&str; 2] = ["replicas", "shards"];
 
 impl Table {
     /// A key that stands before all others.

@@ -125,25 +125,29 @@ impl Target {
         refuse_nul(table, rows)?;
         let json = to_json(&rows).map_err(CopyError::Source)?;
         let mut transaction = self.conn.begin().await.map_err(failed)?;
-        let held: Option<i64> =
-            sqlx::query_scalar(HELD_MARK.postgres).fetch_optional(&mut *transaction).await.map_err(failed)?;
-        if held != Some(fingerprint) {
-            return Err(CopyError::Displaced);
-        }
+        refuse_other_mark(&mut transaction, fingerprint).await?;
         insert(&mut transaction, table, &json, rows.len()).await?;
         transaction.commit().await.map_err(failed)
     }
 
     /// Puts the marks of the source in the place of its own, that of the unfinished copy among them: from
-    /// then on it is a hub's database.
-    pub(super) async fn finish(&mut self, marks: &[Row]) -> Result<(), CopyError> {
+    /// then on it is a hub's database. Only if the copy with this fingerprint still holds the target.
+    pub(super) async fn finish(&mut self, marks: &[Row], fingerprint: i64) -> Result<(), CopyError> {
         refuse_nul(&MARKS, marks)?;
         let json = to_json(&marks).map_err(CopyError::Source)?;
         let mut transaction = self.conn.begin().await.map_err(failed)?;
+        refuse_other_mark(&mut transaction, fingerprint).await?;
         sqlx::query(FORGET_MARKS.postgres).execute(&mut *transaction).await.map_err(failed)?;
         insert(&mut transaction, &MARKS, &json, marks.len()).await?;
         transaction.commit().await.map_err(failed)
     }
+}
+
+/// Refuses when another copy put its mark where that of this one stood; holds the mark until the transaction ends.
+async fn refuse_other_mark(conn: &mut PgConnection, fingerprint: i64) -> Result<(), CopyError> {
+    let held: Option<i64> =
+        sqlx::query_scalar(HELD_MARK.postgres).fetch_optional(conn).await.map_err(failed)?;
+    if held == Some(fingerprint) { Ok(()) } else { Err(CopyError::Displaced) }
 }
 
 async fn insert(conn: &mut PgConnection, table: &Table, json: &str, n_rows: usize) -> Result<(), CopyError> {

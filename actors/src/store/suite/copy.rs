@@ -5,13 +5,13 @@ use std::task::Poll;
 
 use super::*;
 use crate::copy::{Compared, Content, CopyError, Event, Step};
-use crate::store::copy::copy;
 use crate::store::copy::rows::{Cell, Row};
 use crate::store::copy::tables::{ALL, LEFT_OUT, MARKS, TABLES, Table, next_page};
+use crate::store::copy::{copy, refuse_moved, reopen};
 
 /// Rows in every table, more in those that grow. Texts and keys that servers may sort or read in their own
 /// way, the largest numbers, every byte, and as many columns set as empty.
-const ROWS: [&str; 13] = [
+const ROWS: [&str; 14] = [
     "INSERT INTO users (id, username, username_key, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined)
         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5)
         SELECT CASE n % 2 WHEN 0 THEN 'u-' ELSE 'U' END || n, 'Ünï \"' || n || '\" \\n', 'k' || n, 'é\u{301}', '', '\\u0041', 'hash', n % 2, n > 2, 9223372036854775807 - n FROM n",
@@ -43,6 +43,7 @@ const ROWS: [&str; 13] = [
         UNION ALL SELECT 'R' || id, NULL, NULL, NULL, NULL, NULL, '1 per 1s', 0, 0, 0, '', 4, 'done', 5, 6 FROM users",
     "INSERT INTO app_calls (id, budget, account_id, at)
         SELECT 1, 'dm', id, 5 FROM accounts WHERE id = (SELECT MIN(id) FROM accounts) UNION ALL SELECT 9223372036854775806, 'reply', 'gone', 6",
+    "INSERT INTO app_budgets (budget, told_limit, remaining, reset_at) VALUES ('dm', 1440, 9, 5), ('reply', NULL, NULL, NULL)",
     "INSERT INTO rate_allotments (id, instance_id, n_calls, closed_at)
         SELECT 'r' || id, id, 10, 5 FROM instances UNION ALL SELECT 'R' || id, id, 10, NULL FROM instances",
     "INSERT INTO marks (name, value) VALUES ('erased_up_to', 1700000000000)",
@@ -179,7 +180,7 @@ async fn every_table_is_copied_or_left_out_on_purpose() {
             assert!(discard.postgres.contains(&format!(" {}", table.name)), "{}", table.name);
         }
         let Db::Postgres(pool) = db else { return };
-        let types: Vec<String> = sqlx::query_scalar("SELECT DISTINCT CAST(data_type AS TEXT) FROM information_schema.columns WHERE table_schema = current_schema() AND table_name NOT IN ('_sqlx_migrations', 'replicas', 'shards', 'app_budgets') ORDER BY 1").fetch_all(&pool).await.expect("types");
+        let types: Vec<String> = sqlx::query_scalar("SELECT DISTINCT CAST(data_type AS TEXT) FROM information_schema.columns WHERE table_schema = current_schema() AND table_name NOT IN ('_sqlx_migrations', 'replicas', 'shards') ORDER BY 1").fetch_all(&pool).await.expect("types");
         assert_eq!(types, ["bigint", "boolean", "bytea", "text"], "store/copy/rows.rs reads these");
     })
     .await;
@@ -209,6 +210,16 @@ async fn everything_arrives_at_once() {
 
     let (again, events) = bench.copy().await;
     assert_eq!((again, events), (copied, vec![Event::WasComplete]));
+
+    let is_refused = async || {
+        let hub = Db::connect(&bench.from).await.expect("the source");
+        let refused = refuse_moved(&hub).await;
+        hub.close().await;
+        refused == Err(StoreError::Moved)
+    };
+    assert!(is_refused().await, "no hub serves what was moved");
+    assert_eq!((reopen(&bench.from).await, reopen(&bench.from).await), (Ok(true), Ok(false)));
+    assert!(!is_refused().await);
 
     let db = Db::connect(&bench.to).await.expect("the target");
     execute(&db, "INSERT INTO _sqlx_migrations SELECT 99, description, installed_on, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1").await;
@@ -252,6 +263,52 @@ async fn a_source_that_changed_meanwhile_is_copied_anew() {
     assert!(is_complete(&copied.expect("a copy")));
     assert_eq!(events, [Event::BeginsAnew]);
     bench.assert_same().await;
+}
+
+#[tokio::test]
+async fn a_user_who_left_the_source_meanwhile_is_no_foreign_one() {
+    let Some(bench) = Bench::new().await else { return };
+    assert!(!bench.copy_up_to(30).await, "it came to its end");
+    bench.change(&bench.from, "DELETE FROM users WHERE id = 'u-2'").await;
+    let (copied, events) = bench.copy().await;
+    assert!(is_complete(&copied.expect("a copy")));
+    assert_eq!(events, [Event::BeginsAnew]);
+    bench.assert_same().await;
+}
+
+#[tokio::test]
+async fn an_unfinished_copy_of_others_is_not_discarded() {
+    let Some(bench) = Bench::new().await else { return };
+    let db = Db::connect(&bench.to).await.expect("the target");
+    db.migrate().await.expect("migrations apply");
+    deliveries::furnish(&db).await;
+    execute(&db, "INSERT INTO marks (name, value) VALUES ('copy_unfinished', 1)").await;
+    db.close().await;
+    assert_eq!(bench.copy().await.0, Err(CopyError::ForeignUsers(1)));
+}
+
+#[tokio::test]
+async fn a_copy_takes_no_mark_away_but_its_own() {
+    let Some(bench) = Bench::new().await else { return };
+    let is_comparing = std::cell::Cell::new(false);
+    let mut tell = |event| {
+        if matches!(event, Event::Progress { step: Step::Comparing, .. }) {
+            is_comparing.set(true);
+        }
+    };
+    let mut copying = pin!(copy(&bench.from, &bench.to, 4, &mut tell));
+    std::future::poll_fn(|context| {
+        assert!(copying.as_mut().poll(context).is_pending(), "it came to its end");
+        if is_comparing.get() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    // The copy stands still while another one puts its mark there.
+    bench.change(&bench.to, "UPDATE marks SET value = value + 1 WHERE name = 'copy_unfinished'").await;
+    let copied = copying.await;
+    assert_eq!(copied, Err(CopyError::Displaced));
+    let half = Db::connect(&bench.to).await.expect("the target");
+    assert_eq!(half.schema().await, Err(StoreError::HalfCopied), "the mark of the other one stands");
+    half.close().await;
 }
 
 #[tokio::test]

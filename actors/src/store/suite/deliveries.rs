@@ -77,6 +77,7 @@ fn ended(id: &str, lane_id: &str, status: &'static str, n_done: i64, lane_ready_
         status,
         at: 200,
         attempts: 1,
+        n_tried: 1,
         n_done,
         lane_ready_at,
         ..Settle::default()
@@ -242,6 +243,55 @@ async fn first_attempts_go_before_repeated_ones() {
         admit(&db, &[new("7", "3")]).await;
         settle(&db, &[ended("d2", &lane("8"), "retrying", 0, 100)]).await;
         assert_eq!(ready_ids(&db, 100).await, [lane("7"), lane("8")]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_only_waited_is_no_attempt_and_stays_first() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        admit(&db, &[new("7", "1"), new("8", "2"), new("9", "3")]).await;
+        let lane = |customer: &str| Direction::ToServicenow.lane_id("a1", customer);
+        let waited = |id: &str, lane_id: &str, held, end_mark| Settle {
+            attempts: 0,
+            n_tried: 0,
+            held,
+            end_mark,
+            deadline_at: Some(5000),
+            ..ended(id, lane_id, "retrying", 0, 50)
+        };
+        settle(&db, &[ended("d1", &lane("7"), "retrying", 0, 40), waited("d2", &lane("8"), 0, 5)]).await;
+        settle(&db, &[waited("d1", &lane("7"), 0, 6)]).await;
+        assert_eq!(ready_ids(&db, 100).await, [lane("8"), lane("9"), lane("7")]);
+        let row = by_dedup_key(&db, "a1:dm:2").await.expect("an answer").expect("a row");
+        assert_eq!((row.attempts, row.deadline_at), (0, 5000));
+        let attempts = crate::store::records::attempts(&db, "d2").await.expect("attempts");
+        assert_eq!(attempts.len(), 0);
+        settle(&db, &[ended("d3", &lane("9"), "retrying", 0, 10)]).await;
+        let row = by_dedup_key(&db, "a1:dm:3").await.expect("an answer").expect("a row");
+        assert_eq!(row.deadline_at, 1000, "it stays where it was");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn something_new_lifts_its_lane_from_among_the_replays() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        let lane = |customer: &str| Direction::ToServicenow.lane_id("a1", customer);
+        admit(&db, &[new("7", "1"), new("8", "2"), new("9", "3")]).await;
+        let dead =
+            |id: &str, customer: &str| Settle { end_mark: 5, ..ended(id, &lane(customer), "dead", 1, 50) };
+        settle(&db, &[dead("d1", "7"), dead("d2", "8")]).await;
+        settle(&db, &[ended("d3", &lane("9"), "retrying", 0, 60)]).await;
+        super::records::revive(&db, &["d1", "d2"]).await;
+        assert_eq!(ready_ids(&db, 3000).await, [lane("9"), lane("7"), lane("8")]);
+        admit(&db, &[new("8", "4"), new("9", "5")]).await;
+        assert_eq!(ready_ids(&db, 3000).await, [lane("8"), lane("9"), lane("7")], "a retry keeps its place");
+        let page = of_lane(&db, &lane("8"), "i1", 9).await.expect("rows");
+        let ids: Vec<&str> = page.iter().map(|row| row.id.as_str()).collect();
+        assert_eq!(ids, ["d2", "d4"], "within the lane it goes as written");
     })
     .await;
 }

@@ -28,6 +28,7 @@ pub(super) async fn end(db: &Db, n: i64, status: &'static str) {
         at: 200,
         duration_ms: 30,
         attempts: 5,
+        n_tried: 1,
         http_status: Some(500),
         error_class: Some("unavailable"),
         error_detail: Some("it was down".to_owned()),

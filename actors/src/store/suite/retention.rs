@@ -78,6 +78,7 @@ fn outcome(row: &NewDelivery, status: &'static str, at: i64) -> Settle {
         status,
         at,
         attempts: 7,
+        n_tried: 1,
         error_class: Some("unavailable"),
         ..Settle::default()
     }

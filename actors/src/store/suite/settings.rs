@@ -156,6 +156,7 @@ async fn new_credentials_let_what_was_blocked_go_on_at_once() {
             journal: Some("{\"step\":1}".to_owned()),
             at: 200,
             attempts: 3,
+            n_tried: 1,
             lane_ready_at: 999_999,
             ..Settle::default()
         };
