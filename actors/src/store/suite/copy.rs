@@ -287,24 +287,27 @@ async fn an_unfinished_copy_of_others_is_not_discarded() {
     assert_eq!(bench.copy().await.0, Err(CopyError::ForeignUsers(1)));
 }
 
+fn put_mark_of_another(bench: &Bench) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let putting =
+        bench.change(&bench.to, "UPDATE marks SET value = value + 1 WHERE name = 'copy_unfinished'");
+    runtime.block_on(putting);
+}
+
 #[tokio::test]
 async fn a_copy_takes_no_mark_away_but_its_own() {
     let Some(bench) = Bench::new().await else { return };
-    let is_comparing = std::cell::Cell::new(false);
+    let mut is_displaced = false;
     let mut tell = |event| {
-        if matches!(event, Event::Progress { step: Step::Comparing, .. }) {
-            is_comparing.set(true);
+        let is_comparing = matches!(event, Event::Progress { step: Step::Comparing, .. });
+        if is_comparing && !std::mem::replace(&mut is_displaced, true) {
+            // The copy stands still while another one puts its mark there.
+            std::thread::scope(|scope| {
+                scope.spawn(|| put_mark_of_another(&bench)).join().expect("the mark is put there");
+            });
         }
     };
-    let mut copying = pin!(copy(&bench.from, &bench.to, 4, &mut tell));
-    std::future::poll_fn(|context| {
-        assert!(copying.as_mut().poll(context).is_pending(), "it came to its end");
-        if is_comparing.get() { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    // The copy stands still while another one puts its mark there.
-    bench.change(&bench.to, "UPDATE marks SET value = value + 1 WHERE name = 'copy_unfinished'").await;
-    let copied = copying.await;
+    let copied = copy(&bench.from, &bench.to, 4, &mut tell).await;
     assert_eq!(copied, Err(CopyError::Displaced));
     let half = Db::connect(&bench.to).await.expect("the target");
     assert_eq!(half.schema().await, Err(StoreError::HalfCopied), "the mark of the other one stands");
