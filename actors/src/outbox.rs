@@ -1,12 +1,13 @@
 //! Outbox: an agent's answer on its way to X, stored before ServiceNow is answered.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod queues;
+
+use std::time::Duration;
 
 use actix::prelude::*;
-use dashmap::DashMap;
 use sha2::{Digest, Sha256};
 
+use self::queues::Queues;
 use crate::delivery::fleet::Fleet;
 use crate::delivery::message::Answer;
 pub use crate::delivery::message::Channel;
@@ -14,9 +15,9 @@ use crate::domain::account::ReplyChannel;
 use crate::kernel::AskError;
 use crate::routes::{Route, Routes};
 use crate::shared::Shared;
-use crate::store::deliveries::{self, Admission, Delivery, Direction, NewDelivery};
-use crate::store::{Db, StoreError, conversations};
-use crate::writer::Admit;
+use crate::store::deliveries::{self, Admission, Delivery, Direction, FreeKey, NewDelivery};
+use crate::store::{StoreError, conversations};
+use crate::writer::{Admit, Apply};
 
 /// The longest time a caller may ask to wait for the outcome.
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -244,11 +245,9 @@ impl Desk {
         let id = new.id.clone();
         let deadline = tokio::time::Instant::now() + wait;
         let mut outcome = self.fleet.waiters().wait_for(&id);
-        let admitted = self.shared.writer.ask(Admit(vec![new])).await;
-        let admitted = match admitted {
-            Ok(Ok(mut admitted)) => admitted.pop(),
-            Ok(Err(error)) => return Err(self.not_told(&id, outcome, error.into())),
-            Err(error) => return Err(self.not_told(&id, outcome, error.into())),
+        let admitted = match self.admit(new).await {
+            Ok(admitted) => admitted,
+            Err(error) => return Err(self.not_told(&id, outcome, error)),
         };
         if let (Some((_, Admission::Duplicate)), Some(key)) = (&admitted, dedup_key) {
             drop(outcome);
@@ -276,6 +275,18 @@ impl Desk {
                 return Ok(state_of(stored));
             }
         }
+    }
+
+    /// Stores an answer. Where its `event_id` is that of a record which went with its account, it is free again.
+    async fn admit(&self, new: NewDelivery) -> Result<Option<(NewDelivery, Admission)>, OutboxError> {
+        let admitted = self.shared.writer.ask(Admit(vec![new])).await??.pop();
+        let Some((new, Admission::Duplicate)) = admitted else { return Ok(admitted) };
+        let Some(key) = new.dedup_key.clone() else { return Ok(Some((new, Admission::Duplicate))) };
+        if deliveries::by_dedup_key(&self.shared.db, &key).await?.is_some() {
+            return Ok(Some((new, Admission::Duplicate)));
+        }
+        self.shared.writer.ask(Apply(FreeKey(key))).await??;
+        Ok(self.shared.writer.ask(Admit(vec![new])).await??.pop())
     }
 
     /// Until when an outcome is waited for before the store is asked: what another replica tells may be lost.
@@ -313,47 +324,6 @@ fn same_or_conflict(earlier: Delivery, fingerprint: &str) -> Result<AnswerState,
         Ok(state_of(earlier))
     } else {
         Err(OutboxError::Conflict)
-    }
-}
-
-/// How much waits for each user: counted now and then, because counting costs more the more waits, and what
-/// came since. Clones share it.
-#[derive(Debug, Clone, Default)]
-struct Queues(Arc<DashMap<String, Queue>>);
-
-#[derive(Debug, Clone, Copy)]
-struct Queue {
-    counted_at: Instant,
-    n_counted: i64,
-    /// Let in since; some of them may have gone out already.
-    n_since: i64,
-}
-
-/// How long a count is good.
-const COUNT_GOOD_FOR: Duration = Duration::from_secs(1);
-/// So many counts are kept at most.
-const MAX_COUNTS: usize = 10_000;
-
-impl Queues {
-    /// Lets one more in, unless so many wait already.
-    async fn let_in(&self, db: &Db, user_id: &str, limit: i64) -> Result<bool, StoreError> {
-        if let Some(mut queue) =
-            self.0.get_mut(user_id).filter(|queue| queue.counted_at.elapsed() < COUNT_GOOD_FOR)
-        {
-            if queue.n_counted >= limit {
-                return Ok(false);
-            }
-            if queue.n_counted + queue.n_since < limit {
-                queue.n_since += 1;
-                return Ok(true);
-            }
-        }
-        let n_counted = deliveries::pending_of_user(db, user_id).await?;
-        if self.0.len() >= MAX_COUNTS {
-            self.0.clear();
-        }
-        self.0.insert(user_id.to_owned(), Queue { counted_at: Instant::now(), n_counted, n_since: 1 });
-        Ok(n_counted < limit)
     }
 }
 

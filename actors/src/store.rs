@@ -24,6 +24,7 @@ pub(crate) mod batch;
 pub(crate) mod conversations;
 pub(crate) mod copy;
 pub(crate) mod deliveries;
+pub(crate) mod errands;
 pub(crate) mod instances;
 pub(crate) mod lanes;
 pub(crate) mod lock;

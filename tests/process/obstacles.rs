@@ -134,7 +134,8 @@ async fn a_refusal_of_the_password_of_before_blocks_nothing() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     instance.set_latency(Duration::ZERO);
-    let (status, body) = client.patch(&path, &json!({ "admin_password": "sandbox" })).await.expect("an answer");
+    let (status, body) =
+        client.patch(&path, &json!({ "admin_password": "sandbox" })).await.expect("an answer");
     assert_eq!(status, 200, "{body}");
 
     settle(&client, PATIENCE).await;

@@ -11,6 +11,7 @@ use super::*;
 mod app_budgets;
 mod copy;
 pub(crate) mod deliveries;
+mod errands;
 mod plans;
 mod rate_allotments;
 mod records;
@@ -83,6 +84,7 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::conversations::ALL,
         super::copy::tables::ALL,
         super::deliveries::ALL,
+        super::errands::ALL,
         super::instances::ALL,
         super::lanes::ALL,
         super::marks::ALL,

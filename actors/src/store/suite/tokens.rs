@@ -1,13 +1,13 @@
 //! What the table of tokens promises.
 
-use super::users::{apply, user};
+use super::users::{apply, delete, user};
 use super::*;
 use crate::domain::token::TokenKind;
 use crate::store::marks;
 use crate::store::tokens::{
     Extend, Issue, Issued, NewToken, ReplaceApiKey, Revoke, RevokeAll, Sweep, Touch, by_digest, live_of_user,
 };
-use crate::store::users::{Delete, SetPassword};
+use crate::store::users::SetPassword;
 use crate::writer::Change;
 
 fn token(id: &str, kind: TokenKind, expires_at: Option<i64>) -> NewToken {
@@ -88,7 +88,7 @@ async fn whatever_ends_tokens_moves_the_mark() {
         assert_eq!(live(&db).await, ["key2", "t3"]);
         assert_eq!(apply!(&db, RevokeAll { user_id: "u1".to_owned() }), Ok(mark + 5));
         assert_eq!(live(&db).await, ["key2"]);
-        apply!(&db, Delete("u1".to_owned())).expect("a deletion");
+        apply!(&db, delete("u1")).expect("a deletion");
         assert!(live(&db).await.is_empty());
         assert_eq!(marks::read(&db, marks::TOKENS).await, Ok(mark + 6));
     })
