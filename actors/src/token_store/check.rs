@@ -31,6 +31,7 @@ impl Tokens {
             generation: 0,
             seen_mark: None,
             is_polling: false,
+            is_sweeping: false,
         };
         let terms = Shared::front_terms("token_store", 4096);
         let mailbox = crate::kernel::start(&shared.front, &shared.registry, terms, move |_| store);
