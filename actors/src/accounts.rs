@@ -357,7 +357,8 @@ impl Handler<DeleteUser> for Accounts {
     fn handle(&mut self, message: DeleteUser, _: &mut Context<Self>) -> Self::Result {
         let (shared, tokens) = (self.shared.clone(), self.tokens.clone());
         Box::pin(async move {
-            match Self::write(shared, users::Delete(message.id.clone())).await? {
+            let deletion = users::Delete { id: message.id.clone(), now_ms: shared.sources.now_ms() };
+            match Self::write(shared, deletion).await? {
                 Deletion::Done(mark) => Ok(tokens.ask(ForgetUser { user_id: message.id, mark }).await?),
                 Deletion::Absent => Err(AccountsError::Absent),
                 Deletion::LastAdmin => Err(AccountsError::LastAdmin),

@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod net;
 pub mod office;
 pub mod outbox;
+mod porter;
 pub mod pulse;
 pub mod records;
 mod replayer;

@@ -1,5 +1,7 @@
 //! Outbox: an agent's answer on its way to X, stored before ServiceNow is answered.
 
+mod queues;
+
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -13,11 +15,9 @@ use crate::domain::account::ReplyChannel;
 use crate::kernel::AskError;
 use crate::routes::{Route, Routes};
 use crate::shared::Shared;
-use crate::store::deliveries::{self, Admission, Delivery, Direction, NewDelivery};
+use crate::store::deliveries::{self, Admission, Delivery, Direction, FreeKey, NewDelivery};
 use crate::store::{StoreError, conversations};
-use crate::writer::Admit;
-
-mod queues;
+use crate::writer::{Admit, Apply};
 
 /// The longest time a caller may ask to wait for the outcome.
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -280,7 +280,15 @@ impl Desk {
         }
     }
 
+    /// Stores an answer. Where its `event_id` is that of a record which went with its account, it is free again.
     async fn admit(&self, new: NewDelivery) -> Result<Option<(NewDelivery, Admission)>, OutboxError> {
+        let admitted = self.shared.writer.ask(Admit(vec![new])).await??.pop();
+        let Some((new, Admission::Duplicate)) = admitted else { return Ok(admitted) };
+        let Some(key) = new.dedup_key.clone() else { return Ok(Some((new, Admission::Duplicate))) };
+        if deliveries::by_dedup_key(&self.shared.db, &key).await?.is_some() {
+            return Ok(Some((new, Admission::Duplicate)));
+        }
+        self.shared.writer.ask(Apply(FreeKey(key))).await??;
         Ok(self.shared.writer.ask(Admit(vec![new])).await??.pop())
     }
 

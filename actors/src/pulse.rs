@@ -18,7 +18,7 @@ use crate::writer::Flush;
 /// How long a check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Kinds of actors, so that every series exists from the start.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 17] = [
     "writer",
     "token_store",
     "accounts",
@@ -29,6 +29,7 @@ const KINDS: [&str; 16] = [
     "outbox",
     "sweeper",
     "janitor",
+    "porter",
     "checkpointer",
     "lease_keeper",
     "switchboard",

@@ -23,6 +23,7 @@ pub(crate) mod batch;
 pub(crate) mod conversations;
 pub(crate) mod copy;
 pub(crate) mod deliveries;
+pub(crate) mod errands;
 mod error;
 pub(crate) mod instances;
 pub(crate) mod lanes;

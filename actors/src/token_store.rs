@@ -38,6 +38,8 @@ const LEASE: Duration = Duration::from_millis(200);
 const REACH: Duration = Duration::from_millis(250);
 /// How often uses are written down.
 const NOTE_EVERY: Duration = Duration::from_secs(30);
+/// How many uses one commit writes down at most.
+const NOTED_AT_ONCE: usize = 500;
 /// How often expired tokens are deleted.
 const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
@@ -65,6 +67,7 @@ pub struct TokenStore {
     is_polling: bool,
     /// For tokens that are not in memory, so that those of nobody, in whatever number, hold up no look at the mark.
     turns: Turns,
+    is_sweeping: bool,
 }
 
 impl TokenStore {
@@ -199,27 +202,31 @@ impl TokenStore {
 
     /// Writes down what was used since the last time.
     fn note_uses(&self) -> impl Future<Output = Result<(), WriteError>> + 'static {
-        let uses = self.sessions.take_uses();
+        let sessions = Arc::clone(&self.sessions);
         let writer = self.shared.writer.clone();
         async move {
-            if uses.is_empty() {
-                return Ok(());
+            for uses in sessions.unnoted_uses().chunks(NOTED_AT_ONCE) {
+                let touch = tokens::Touch(uses.iter().map(|(_, used)| used.clone()).collect());
+                writer.ask(Apply(touch)).await??;
+                sessions.note(uses);
             }
-            Ok(writer.ask(Apply(tokens::Touch(uses))).await??)
+            Ok(())
         }
     }
 
     fn sweep(&mut self, context: &mut Context<Self>) {
-        let writer = self.shared.writer.clone();
-        let now = self.shared.sources.now_ms();
-        let sweeping = async move {
-            match writer.ask(Apply(tokens::Sweep { now })).await {
-                Ok(Ok(n_deleted)) => tracing::debug!(n_deleted, "deleted expired tokens"),
-                Ok(Err(error)) => tracing::warn!(%error, "expired tokens were not deleted"),
+        // Of several replicas one does it: whoever holds the shard of this name.
+        if self.shared.leases.lease_of("tokens").is_none() || std::mem::replace(&mut self.is_sweeping, true) {
+            return;
+        }
+        let sweeping = sweep_expired(self.shared.clone());
+        context.spawn(sweeping.into_actor(self).map(|swept, store, _| {
+            store.is_sweeping = false;
+            match swept {
+                Ok(n_deleted) => tracing::debug!(n_deleted, "deleted expired tokens"),
                 Err(error) => tracing::warn!(%error, "expired tokens were not deleted"),
             }
-        };
-        context.spawn(sweeping.into_actor(self));
+        }));
     }
 
     fn describe(&self, row: TokenRow) -> TokenInfo {
@@ -231,6 +238,19 @@ impl TokenStore {
             created_at_ms: row.created_at,
             expires_at_ms: row.expires_at,
             last_used_at_ms: row.last_used_at.max(in_memory),
+        }
+    }
+}
+
+/// Deletes expired tokens in small commits, so that nobody waits long for them.
+async fn sweep_expired(shared: Shared) -> Result<u64, WriteError> {
+    let now = shared.sources.now_ms();
+    let mut n_deleted = 0;
+    loop {
+        let n_now = shared.writer.ask(Apply(tokens::Sweep { now })).await??;
+        n_deleted += n_now;
+        if n_now < tokens::SWEPT_AT_ONCE {
+            return Ok(n_deleted);
         }
     }
 }
@@ -261,6 +281,7 @@ impl Supervised for TokenStore {
         self.forget_all();
         self.seen_mark = None;
         self.is_polling = false;
+        self.is_sweeping = false;
     }
 }
 

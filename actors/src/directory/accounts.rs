@@ -127,7 +127,8 @@ pub(super) async fn forget_all_of(desk: Desk, message: ForgetAccountsOf) -> Resu
 }
 
 async fn forget_one(desk: &Desk, id: String) -> Result<bool, DirectoryError> {
-    let is_deleted = desk.shared.writer.ask(Apply(DeleteAccount { id: id.clone() })).await??;
+    let delete = DeleteAccount { id: id.clone(), now_ms: desk.now_ms() };
+    let is_deleted = desk.shared.writer.ask(Apply(delete)).await??;
     desk.routes.remove(&id);
     desk.tell(Target::Account(id), ChangeKind::Gone);
     Ok(is_deleted)

@@ -24,6 +24,7 @@ use crate::janitor::{Janitor, Keep};
 use crate::kernel::{Mailbox, start};
 use crate::net::{self, Reach};
 use crate::outbox::Outbox;
+use crate::porter::Porter;
 use crate::records::{Archive, Records, start_records};
 use crate::replayer::{Carrier, start_replayer};
 use crate::routes::Routes;
@@ -100,6 +101,7 @@ pub(crate) struct Traffic {
     // They run as long as somebody holds their mailboxes.
     _sweeper: Mailbox<Sweeper>,
     _janitor: Mailbox<Janitor>,
+    _porter: Mailbox<Porter>,
     _watch: Mailbox<WebhookWatch>,
 }
 
@@ -126,7 +128,7 @@ impl Traffic {
             on_marked: recheck(shared, &fleet),
         })
         .await?;
-        let leases = shared.leases.clone();
+        let (leases, told) = (shared.leases.clone(), Arc::clone(&on_changed));
         let replayer = start_replayer(Carrier {
             shared: shared.clone(),
             retry_for_ms,
@@ -134,8 +136,8 @@ impl Traffic {
             // Of several replicas one does it: whoever holds the shard of this name.
             may_run: Arc::new(move || leases.lease_of("replayer").is_some()),
         });
-        let replayer = Some(replayer);
-        let records = start_records(Archive { shared: shared.clone(), retry_for_ms, on_changed, replayer });
+        let archive = Archive { shared: shared.clone(), retry_for_ms, on_changed, replayer: Some(replayer) };
+        let records = start_records(archive);
         let webhook = Arc::new(WebhookKey {
             secret: settings.consumer_secret.clone(),
             verifies_signatures: settings.verifies_signatures,
@@ -158,6 +160,9 @@ impl Traffic {
         let (kept, keep) = (shared.clone(), Keep::of(&settings));
         let terms = Shared::front_terms("janitor", 8);
         let janitor = start(&shared.front, &shared.registry, terms, move |_| Janitor::new(kept, keep));
+        let terms = Shared::front_terms("porter", 8);
+        let desk = (shared.clone(), told);
+        let porter = start(&shared.front, &shared.registry, terms, move |_| Porter::new(desk.0, desk.1));
         let (watch, sight) = watch_webhook(shared, webhooks);
         Ok(Self {
             fleet,
@@ -170,6 +175,7 @@ impl Traffic {
             sight,
             _sweeper: sweeper,
             _janitor: janitor,
+            _porter: porter,
             _watch: watch,
         })
     }

@@ -1,4 +1,4 @@
-//! How many deliveries each user may have waiting.
+//! How much waits for each user, so that nobody's backlog grows without end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@ use serde::Serialize;
 use sqlx::FromRow;
 
 use super::deliveries::to_json;
+use super::errands::{self, ErrandKind};
 use super::{Conn, Db, StoreError, marks, routing};
 use crate::writer::Change;
 
@@ -20,8 +21,11 @@ statements! {
     UPDATE = "UPDATE accounts SET screen_name = $3, sealed_secrets = $4, reply_channel = $5, case_policy = $6, version = version + 1 WHERE id = $1 AND version = $2";
     CLEAR_STATUS = "UPDATE accounts SET status = 'unchecked', status_detail = '', paused_until = NULL WHERE id = $1";
     DELETE = "DELETE FROM accounts WHERE id = $1";
+    // Locked in the order of their ids, so that two replicas that store the same ones do not wait for each other.
     TOUCH = sqlite "UPDATE accounts SET last_event_at = r.value->>'at' FROM json_each($1) AS r WHERE accounts.id = r.value->>'id' AND COALESCE(last_event_at, 0) < r.value->>'at'"
-        postgres "UPDATE accounts SET last_event_at = r.at FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, at BIGINT) WHERE accounts.id = r.id AND COALESCE(accounts.last_event_at, 0) < r.at";
+        postgres "WITH held AS (SELECT accounts.id, r.at FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, at BIGINT)
+            JOIN accounts ON accounts.id = r.id AND COALESCE(accounts.last_event_at, 0) < r.at ORDER BY accounts.id FOR NO KEY UPDATE OF accounts)
+        UPDATE accounts SET last_event_at = held.at FROM held WHERE accounts.id = held.id AND COALESCE(accounts.last_event_at, 0) < held.at";
     SET_STATUS = "UPDATE accounts SET status = $2, status_detail = $3, paused_until = $4 WHERE id = $1 AND version = COALESCE($5, version)";
 }
 
@@ -180,7 +184,7 @@ impl Change for UpdateAccount {
         }
         if let Move::To(instance_id) = &self.instance {
             let reroute = routing::Reroute {
-                account_id: &self.id,
+                account_ids: std::slice::from_ref(&self.id),
                 instance_id: instance_id.as_deref(),
                 now_ms: self.now_ms,
                 deadline_ms: self.deadline_ms,
@@ -192,10 +196,11 @@ impl Change for UpdateAccount {
     }
 }
 
-/// Forgets an account, its conversations and its deliveries.
+/// Forgets an account. An errand takes away its conversations and its deliveries.
 #[derive(Debug, Clone)]
 pub(crate) struct DeleteAccount {
     pub(crate) id: String,
+    pub(crate) now_ms: i64,
 }
 
 impl Change for DeleteAccount {
@@ -208,8 +213,12 @@ impl Change for DeleteAccount {
             .execute(&mut **conn)
             .await
             .map(|done| done.rows_affected()))?;
+        if n_rows == 0 {
+            return Ok(false);
+        }
+        errands::add(conn, ErrandKind::BuryAccount, &self.id, self.now_ms, 0).await?;
         marks::bump(conn, marks::SETTINGS).await?;
-        Ok(n_rows > 0)
+        Ok(true)
     }
 }
 

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
-use super::{Db, StoreError};
+use super::{Conn, Db, StoreError};
+use crate::writer::Change;
 
 statements! {
     /// `$1`: an array of [`NewDelivery`]. Where they go is what the account says now: who accepted them may
@@ -41,11 +42,13 @@ statements! {
                 urgency = CASE WHEN lanes.ready_at IS NULL OR lanes.urgency = 2 THEN 0 ELSE lanes.urgency END
             RETURNING id, n_pending, target_id)
         SELECT COALESCE(CAST(json_agg(json_build_array(added.id, (SELECT jsonb_object_agg(reached.id, json_build_array(reached.n_pending, reached.target_id)) FROM reached) -> added.lane_id)) AS TEXT), '[]') FROM added";
-    BY_DEDUP_KEY = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at, fence FROM deliveries WHERE dedup_key = $1";
-    BY_ID = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at, fence FROM deliveries WHERE id = $1";
+    // Of an account that is gone nothing is seen any more, though its rows go little by little.
+    BY_DEDUP_KEY = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at, fence FROM deliveries WHERE dedup_key = $1 AND (SELECT a.id FROM accounts AS a WHERE a.id = deliveries.account_id) IS NOT NULL";
+    BY_ID = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at, fence FROM deliveries WHERE id = $1 AND (SELECT a.id FROM accounts AS a WHERE a.id = deliveries.account_id) IS NOT NULL";
     OF_LANE = "SELECT id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, source_id, fingerprint, order_key, payload, journal, begun_at, attempts, next_attempt_at, deadline_at, error_class, error_detail, message_id, case_sys_id, case_number, created_at, delivered_at, fence
-        FROM deliveries WHERE lane_id = $1 AND status IN ('queued', 'sending', 'retrying', 'blocked') AND EXISTS (SELECT 1 FROM lanes WHERE lanes.id = $1 AND lanes.target_id = $2)
+        FROM deliveries WHERE lane_id = $1 AND status IN ('queued', 'sending', 'retrying', 'blocked') AND (SELECT l.id FROM lanes AS l JOIN accounts AS a ON a.id = l.account_id WHERE l.id = $1 AND l.target_id = $2 AND $2 IN (a.id, COALESCE(a.instance_id, 'unrouted:' || a.id))) IS NOT NULL
         ORDER BY CASE WHEN begun_at IS NULL THEN 1 ELSE 0 END, order_key, id LIMIT CAST($3 AS BIGINT)";
+    FREE_KEY = "UPDATE deliveries SET dedup_key = NULL WHERE dedup_key = $1 AND (SELECT a.id FROM accounts AS a WHERE a.id = deliveries.account_id) IS NULL";
     SENT_AS = "SELECT COUNT(*) FROM deliveries WHERE account_id = $1 AND message_id = $2";
     BEING_SENT = "SELECT payload FROM deliveries WHERE lane_id = $1 AND status IN ('queued', 'sending', 'retrying', 'blocked') AND begun_at IS NOT NULL AND payload IS NOT NULL";
     MESSAGE_IDS_SINCE = "SELECT message_id FROM deliveries WHERE account_id = $1 AND message_id IS NOT NULL AND delivered_at >= $2 ORDER BY message_id DESC LIMIT 1000";
@@ -194,6 +197,23 @@ pub(super) fn to_json(rows: &impl Serialize) -> Result<String, StoreError> {
 /// The delivery with this dedup key.
 pub(crate) async fn by_dedup_key(db: &Db, key: &str) -> Result<Option<Delivery>, StoreError> {
     Ok(on_db!(db, |pool, sql| sqlx::query_as(sql(BY_DEDUP_KEY)).bind(key).fetch_optional(pool).await)?)
+}
+
+/// Frees a dedup key that a delivery of an account holds which is gone.
+#[derive(Debug, Clone)]
+pub(crate) struct FreeKey(pub(crate) String);
+
+impl Change for FreeKey {
+    type Output = ();
+
+    async fn apply(self, conn: &mut Conn<'_>) -> Result<(), StoreError> {
+        on_conn!(conn, |conn, sql| sqlx::query(sql(FREE_KEY))
+            .bind(&self.0)
+            .execute(&mut **conn)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
 }
 
 /// The delivery with this id.

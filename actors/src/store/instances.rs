@@ -11,8 +11,11 @@ statements! {
     OF_USER = "SELECT id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, last_success_at, paused_until, version, created_at FROM instances WHERE user_id = $1 ORDER BY id LIMIT CAST($2 AS BIGINT) OFFSET CAST($3 AS BIGINT)";
     BY_URL = "SELECT id FROM instances WHERE instance_url = $1 ORDER BY id";
     COUNT_OF_USER = "SELECT COUNT(*) FROM instances WHERE user_id = $1";
-    COUNT_QUEUED = "SELECT COALESCE(CAST(SUM(n_pending) AS BIGINT), 0) FROM lanes WHERE target_id = $1 AND ready_at IS NOT NULL";
-    COUNT_DEAD = "SELECT COUNT(*) FROM deliveries WHERE instance_id = $1 AND status = 'dead' AND direction = 'to_servicenow'";
+    // Without what accounts have left that are gone or feed another one.
+    COUNT_QUEUED = sqlite "SELECT COALESCE(SUM(n_pending), 0) FROM lanes WHERE target_id = $1 AND ready_at IS NOT NULL AND +account_id IN (SELECT id FROM accounts WHERE instance_id = $1)"
+        postgres "SELECT COALESCE(CAST(SUM(n_pending) AS BIGINT), 0) FROM lanes WHERE target_id = $1 AND ready_at IS NOT NULL AND account_id || '' = ANY (ARRAY(SELECT id FROM accounts WHERE instance_id = $1))";
+    COUNT_DEAD = sqlite "SELECT COUNT(*) FROM deliveries WHERE instance_id = $1 AND status = 'dead' AND direction = 'to_servicenow' AND +account_id IN (SELECT id FROM accounts WHERE user_id = (SELECT user_id FROM instances WHERE id = $1))"
+        postgres "SELECT COUNT(*) FROM deliveries WHERE instance_id = $1 AND status = 'dead' AND direction = 'to_servicenow' AND account_id || '' = ANY (ARRAY(SELECT id FROM accounts WHERE user_id = (SELECT user_id FROM instances WHERE id = $1)))";
     INSERT = "INSERT INTO instances (id, user_id, instance_url, auth, admin_user, client_id, sealed_secrets, rate, concurrency, mode, customer_table, case_defaults, reopen_window_ms, status, status_detail, created_at, version)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'unchecked', '', $14, 1)";
     UPDATE = "UPDATE instances SET instance_url = $3, auth = $4, admin_user = $5, client_id = $6, sealed_secrets = $7, rate = $8, concurrency = $9, mode = $10, customer_table = $11, case_defaults = $12, reopen_window_ms = $13, version = version + 1 WHERE id = $1 AND version = $2";
@@ -148,15 +151,13 @@ impl Change for InsertInstance {
         if n_instances == 1 {
             unrouted = ids(conn, UNROUTED_ACCOUNTS, &self.user_id).await?;
         }
-        for account_id in &unrouted {
-            let reroute = routing::Reroute {
-                account_id,
-                instance_id: Some(&self.id),
-                now_ms: self.now_ms,
-                deadline_ms: self.deadline_ms,
-            };
-            reroute.apply(conn).await?;
-        }
+        let reroute = routing::Reroute {
+            account_ids: &unrouted,
+            instance_id: Some(&self.id),
+            now_ms: self.now_ms,
+            deadline_ms: self.deadline_ms,
+        };
+        reroute.apply(conn).await?;
         marks::bump(conn, marks::SETTINGS).await?;
         Ok(!unrouted.is_empty())
     }
@@ -225,15 +226,13 @@ impl Change for DeleteInstance {
     type Output = bool;
 
     async fn apply(self, conn: &mut Conn<'_>) -> Result<bool, StoreError> {
-        for account_id in ids(conn, ACCOUNTS_OF, &self.id).await? {
-            let reroute = routing::Reroute {
-                account_id: &account_id,
-                instance_id: None,
-                now_ms: self.now_ms,
-                deadline_ms: self.now_ms,
-            };
-            reroute.apply(conn).await?;
-        }
+        let reroute = routing::Reroute {
+            account_ids: &ids(conn, ACCOUNTS_OF, &self.id).await?,
+            instance_id: None,
+            now_ms: self.now_ms,
+            deadline_ms: self.now_ms,
+        };
+        reroute.apply(conn).await?;
         let n_rows = on_conn!(conn, |conn, sql| sqlx::query(sql(DELETE))
             .bind(&self.id)
             .execute(&mut **conn)

@@ -11,38 +11,40 @@ use crate::domain::record::{Attempt, DeliveryStatus, Direction, Record, RecordFi
 use crate::writer::Change;
 
 statements! {
-    PAGE = "SELECT id, direction, kind, status, attempts, next_attempt_at, error_class, error_detail, source_id, instance_id, account_id, customer_id, case_number, message_id, created_at, delivered_at FROM deliveries
-        WHERE user_id = $1 AND id < $2 AND (CAST($3 AS TEXT) IS NULL OR status = $3) AND (CAST($4 AS TEXT) IS NULL OR direction = $4) AND (CAST($5 AS TEXT) IS NULL OR instance_id = $5) AND created_at >= $6 AND created_at < $7
+    // Of an account that is gone nothing is seen any more, though its rows go little by little; nor is an instance
+    // that is gone.
+    PAGE = "SELECT id, direction, kind, status, attempts, next_attempt_at, error_class, error_detail, source_id, (SELECT i.id FROM instances AS i WHERE i.id = deliveries.instance_id) AS instance_id, account_id, customer_id, case_number, message_id, created_at, delivered_at FROM deliveries
+        WHERE user_id = $1 AND id < $2 AND (CAST($3 AS TEXT) IS NULL OR status = $3) AND (CAST($4 AS TEXT) IS NULL OR direction = $4) AND (CAST($5 AS TEXT) IS NULL OR instance_id = (SELECT i.id FROM instances AS i WHERE i.id = $5)) AND created_at >= $6 AND created_at < $7 AND (SELECT a.id FROM accounts AS a WHERE a.id = deliveries.account_id) IS NOT NULL
         ORDER BY id DESC LIMIT CAST($8 AS BIGINT)";
-    PAGE_OF_ALL = "SELECT id, direction, kind, status, attempts, next_attempt_at, error_class, error_detail, source_id, instance_id, account_id, customer_id, case_number, message_id, created_at, delivered_at FROM deliveries
-        WHERE id < $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) AND (CAST($3 AS TEXT) IS NULL OR direction = $3) AND (CAST($4 AS TEXT) IS NULL OR instance_id = $4) AND created_at >= $5 AND created_at < $6
+    PAGE_OF_ALL = "SELECT id, direction, kind, status, attempts, next_attempt_at, error_class, error_detail, source_id, (SELECT i.id FROM instances AS i WHERE i.id = deliveries.instance_id) AS instance_id, account_id, customer_id, case_number, message_id, created_at, delivered_at FROM deliveries
+        WHERE id < $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) AND (CAST($3 AS TEXT) IS NULL OR direction = $3) AND (CAST($4 AS TEXT) IS NULL OR instance_id = (SELECT i.id FROM instances AS i WHERE i.id = $4)) AND created_at >= $5 AND created_at < $6 AND (SELECT a.id FROM accounts AS a WHERE a.id = deliveries.account_id) IS NOT NULL
         ORDER BY id DESC LIMIT CAST($7 AS BIGINT)";
     COUNT = "SELECT COUNT(*) FROM deliveries
-        WHERE user_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) AND (CAST($3 AS TEXT) IS NULL OR direction = $3) AND (CAST($4 AS TEXT) IS NULL OR instance_id = $4) AND created_at >= $5 AND created_at < $6";
-    OWNED = "SELECT id, direction, kind, status, attempts, next_attempt_at, error_class, error_detail, source_id, instance_id, account_id, customer_id, case_number, message_id, created_at, delivered_at FROM deliveries WHERE id = $1";
-    OWNER = "SELECT user_id FROM deliveries WHERE id = $1";
+        WHERE user_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) AND (CAST($3 AS TEXT) IS NULL OR direction = $3) AND (CAST($4 AS TEXT) IS NULL OR instance_id = (SELECT i.id FROM instances AS i WHERE i.id = $4)) AND created_at >= $5 AND created_at < $6 AND (SELECT a.id FROM accounts AS a WHERE a.id = deliveries.account_id) IS NOT NULL";
+    OWNED = "SELECT id, direction, kind, status, attempts, next_attempt_at, error_class, error_detail, source_id, (SELECT i.id FROM instances AS i WHERE i.id = deliveries.instance_id) AS instance_id, account_id, customer_id, case_number, message_id, created_at, delivered_at FROM deliveries WHERE id = $1 AND (SELECT a.id FROM accounts AS a WHERE a.id = deliveries.account_id) IS NOT NULL";
+    OWNER = "SELECT user_id FROM deliveries WHERE id = $1 AND (SELECT a.id FROM accounts AS a WHERE a.id = deliveries.account_id) IS NOT NULL";
     ATTEMPTS = "SELECT n, at, http_status, error_class, error_detail, duration_ms FROM attempts WHERE delivery_id = $1 ORDER BY n";
     DEAD = "SELECT id, CAST(CASE WHEN payload IS NULL THEN 1 ELSE 0 END AS BIGINT) FROM deliveries
-        WHERE status = 'dead' AND user_id = $1 AND id > $2 AND (CAST($3 AS TEXT) IS NULL OR direction = $3) AND (CAST($4 AS TEXT) IS NULL OR instance_id = $4) AND created_at >= $5 AND created_at < $6
+        WHERE status = 'dead' AND user_id = $1 AND id > $2 AND (CAST($3 AS TEXT) IS NULL OR direction = $3) AND (CAST($4 AS TEXT) IS NULL OR instance_id = (SELECT i.id FROM instances AS i WHERE i.id = $4)) AND created_at >= $5 AND created_at < $6 AND (SELECT a.id FROM accounts AS a WHERE a.id = deliveries.account_id) IS NOT NULL
         ORDER BY id LIMIT CAST($7 AS BIGINT)";
     DEAD_OF_ALL = "SELECT id, CAST(CASE WHEN payload IS NULL THEN 1 ELSE 0 END AS BIGINT) FROM deliveries
-        WHERE status = 'dead' AND id > $1 AND (CAST($2 AS TEXT) IS NULL OR direction = $2) AND (CAST($3 AS TEXT) IS NULL OR instance_id = $3) AND created_at >= $4 AND created_at < $5
+        WHERE status = 'dead' AND id > $1 AND (CAST($2 AS TEXT) IS NULL OR direction = $2) AND (CAST($3 AS TEXT) IS NULL OR instance_id = (SELECT i.id FROM instances AS i WHERE i.id = $3)) AND created_at >= $4 AND created_at < $5 AND (SELECT a.id FROM accounts AS a WHERE a.id = deliveries.account_id) IS NOT NULL
         ORDER BY id LIMIT CAST($6 AS BIGINT)";
     COUNT_DEAD = "SELECT COUNT(*), COUNT(CASE WHEN payload IS NULL THEN 1 END) FROM deliveries
-        WHERE status = 'dead' AND user_id = $1 AND (CAST($2 AS TEXT) IS NULL OR direction = $2) AND (CAST($3 AS TEXT) IS NULL OR instance_id = $3) AND created_at >= $4 AND created_at < $5";
+        WHERE status = 'dead' AND user_id = $1 AND (CAST($2 AS TEXT) IS NULL OR direction = $2) AND (CAST($3 AS TEXT) IS NULL OR instance_id = (SELECT i.id FROM instances AS i WHERE i.id = $3)) AND created_at >= $4 AND created_at < $5 AND (SELECT a.id FROM accounts AS a WHERE a.id = deliveries.account_id) IS NOT NULL";
     COUNT_DEAD_OF_ALL = "SELECT COUNT(*), COUNT(CASE WHEN payload IS NULL THEN 1 END) FROM deliveries
-        WHERE status = 'dead' AND (CAST($1 AS TEXT) IS NULL OR direction = $1) AND (CAST($2 AS TEXT) IS NULL OR instance_id = $2) AND created_at >= $3 AND created_at < $4";
+        WHERE status = 'dead' AND (CAST($1 AS TEXT) IS NULL OR direction = $1) AND (CAST($2 AS TEXT) IS NULL OR instance_id = (SELECT i.id FROM instances AS i WHERE i.id = $2)) AND created_at >= $3 AND created_at < $4 AND (SELECT a.id FROM accounts AS a WHERE a.id = deliveries.account_id) IS NOT NULL";
     // The journal and the time of its beginning stay: what may have been done is looked up before it is repeated.
     // PostgreSQL must not see that the index of dead letters would do: there may be a million.
     REVIVE = sqlite "UPDATE deliveries SET attempts = 0, next_attempt_at = $2, deadline_at = $3, error_class = NULL, error_detail = NULL, delivered_at = NULL,
         instance_id = CASE direction WHEN 'to_servicenow' THEN (SELECT a.instance_id FROM accounts a WHERE a.id = deliveries.account_id) ELSE instance_id END,
         status = CASE WHEN direction = 'to_servicenow' AND (SELECT a.instance_id FROM accounts a WHERE a.id = deliveries.account_id) IS NULL THEN 'blocked' ELSE 'queued' END
-        WHERE id IN (SELECT value FROM json_each($1)) AND status = 'dead' AND payload IS NOT NULL
+        WHERE id IN (SELECT value FROM json_each($1)) AND status = 'dead' AND payload IS NOT NULL AND (SELECT a.id FROM accounts AS a WHERE a.id = deliveries.account_id) IS NOT NULL
         RETURNING lane_id, account_id, direction, instance_id"
         postgres "UPDATE deliveries SET attempts = 0, next_attempt_at = $2, deadline_at = $3, error_class = NULL, error_detail = NULL, delivered_at = NULL,
         instance_id = CASE direction WHEN 'to_servicenow' THEN (SELECT a.instance_id FROM accounts a WHERE a.id = deliveries.account_id) ELSE instance_id END,
         status = CASE WHEN direction = 'to_servicenow' AND (SELECT a.instance_id FROM accounts a WHERE a.id = deliveries.account_id) IS NULL THEN 'blocked' ELSE 'queued' END
-        WHERE id = ANY (ARRAY(SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)))) AND CASE status WHEN 'dead' THEN payload IS NOT NULL ELSE FALSE END
+        WHERE id = ANY (ARRAY(SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)))) AND CASE status WHEN 'dead' THEN payload IS NOT NULL ELSE FALSE END AND (SELECT a.id FROM accounts AS a WHERE a.id = deliveries.account_id) IS NOT NULL
         RETURNING lane_id, account_id, direction, instance_id";
     REVIVE_LANES = sqlite "INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at, urgency)
         SELECT value->>'id', value->>'account_id', value->>'direction', value->>'target_id', value->>'n_pending', value->>'ready_at', 2

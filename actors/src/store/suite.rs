@@ -12,6 +12,7 @@ mod app_budgets;
 mod book;
 mod copy;
 pub(crate) mod deliveries;
+mod errands;
 mod plans;
 mod rate_allotments;
 mod records;
@@ -84,6 +85,7 @@ fn all_statements() -> Vec<(&'static str, Sql)> {
         super::conversations::ALL,
         super::copy::tables::ALL,
         super::deliveries::ALL,
+        super::errands::ALL,
         super::instances::ALL,
         super::lanes::ALL,
         super::marks::ALL,

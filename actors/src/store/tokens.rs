@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use sqlx::FromRow;
 
+use super::deliveries::to_json;
 use super::users::UserRow;
 use super::{Conn, Db, StoreError, marks, users};
 use crate::domain::token::{Session, TokenKind};
@@ -18,9 +20,13 @@ statements! {
     DELETE_BY_ID = "DELETE FROM tokens WHERE id = $1 RETURNING digest";
     DELETE_SESSIONS = "DELETE FROM tokens WHERE user_id = $1 AND kind = 'session' AND id <> $2";
     DELETE_API_KEY = "DELETE FROM tokens WHERE user_id = $1 AND kind = 'api_key'";
-    DELETE_EXPIRED = "DELETE FROM tokens WHERE expires_at <= $1";
+    DELETE_EXPIRED = "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE expires_at <= $1 LIMIT CAST($2 AS BIGINT))";
     EXTEND = "UPDATE tokens SET expires_at = $2 WHERE id = $1 AND expires_at < $2";
-    TOUCH = "UPDATE tokens SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+    // Locked in the order of their ids: two replicas that note uses of the same tokens do not wait for each other.
+    TOUCH = sqlite "UPDATE tokens SET last_used_at = r.value->>'at' FROM json_each($1) AS r WHERE tokens.id = r.value->>'id' AND COALESCE(last_used_at, 0) < r.value->>'at'"
+        postgres "WITH held AS (SELECT tokens.id, r.at FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, at BIGINT)
+            JOIN tokens ON tokens.id = r.id AND COALESCE(tokens.last_used_at, 0) < r.at ORDER BY tokens.id FOR NO KEY UPDATE OF tokens)
+        UPDATE tokens SET last_used_at = held.at FROM held WHERE tokens.id = held.id AND COALESCE(tokens.last_used_at, 0) < held.at";
 }
 
 #[derive(FromRow)]
@@ -216,7 +222,10 @@ pub(super) async fn end_sessions(
     Ok(())
 }
 
-/// Deletes what expired until then; tells how many.
+/// Expired tokens that one commit deletes at most.
+pub(crate) const SWEPT_AT_ONCE: u64 = 500;
+
+/// Deletes some of what expired until then; tells how many. Fewer than [`SWEPT_AT_ONCE`] were the last.
 #[derive(Debug, Clone)]
 pub(crate) struct Sweep {
     pub(crate) now: i64,
@@ -228,6 +237,7 @@ impl Change for Sweep {
     async fn apply(self, conn: &mut Conn<'_>) -> Result<u64, StoreError> {
         let n_deleted = on_conn!(conn, |conn, sql| sqlx::query(sql(DELETE_EXPIRED))
             .bind(self.now)
+            .bind(i64::try_from(SWEPT_AT_ONCE).unwrap_or(i64::MAX))
             .execute(&mut **conn)
             .await
             .map(|done| done.rows_affected()))?;
@@ -256,22 +266,25 @@ impl Change for Extend {
     }
 }
 
-/// Notes when tokens were last used.
+/// When a token was last used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Use {
+    /// The token's id.
+    pub(crate) id: String,
+    /// Epoch milliseconds.
+    pub(crate) at: i64,
+}
+
+/// Notes when tokens were last used; never sets a time back.
 #[derive(Debug, Clone)]
-pub(crate) struct Touch(pub(crate) Vec<(String, i64)>);
+pub(crate) struct Touch(pub(crate) Vec<Use>);
 
 impl Change for Touch {
     type Output = ();
 
     async fn apply(self, conn: &mut Conn<'_>) -> Result<(), StoreError> {
-        for (token_id, last_used_at) in &self.0 {
-            on_conn!(conn, |conn, sql| sqlx::query(sql(TOUCH))
-                .bind(token_id)
-                .bind(last_used_at)
-                .execute(&mut **conn)
-                .await
-                .map(drop))?;
-        }
+        let json = to_json(&self.0)?;
+        on_conn!(conn, |conn, sql| sqlx::query(sql(TOUCH)).bind(&json).execute(&mut **conn).await.map(drop))?;
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use sqlx::FromRow;
 
+use super::errands::{self, ErrandKind};
 use super::{Conn, Db, StoreError, marks, tokens};
 use crate::domain::user::{Profile, User, username_key};
 use crate::writer::Change;
@@ -261,9 +262,12 @@ pub(crate) enum Deletion {
     LastAdmin,
 }
 
-/// Deletes a user and everything that belongs to it.
+/// Deletes a user with tokens, instances and accounts. Errands take away what the accounts leave.
 #[derive(Debug, Clone)]
-pub(crate) struct Delete(pub(crate) String);
+pub(crate) struct Delete {
+    pub(crate) id: String,
+    pub(crate) now_ms: i64,
+}
 
 impl Change for Delete {
     type Output = Deletion;
@@ -272,17 +276,20 @@ impl Change for Delete {
         // Whoever deletes an admin holds all admins, so two cannot each leave the other as the last.
         let admins: Vec<String> =
             on_conn!(conn, |conn, sql| sqlx::query_scalar(sql(LOCK_ADMINS)).fetch_all(&mut **conn).await)?;
-        if admins == [self.0.as_str()] {
+        if admins == [self.id.as_str()] {
             return Ok(Deletion::LastAdmin);
         }
-        let n_deleted = on_conn!(conn, |conn, sql| sqlx::query(sql(DELETE))
-            .bind(&self.0)
-            .execute(&mut **conn)
-            .await
-            .map(|done| done.rows_affected()))?;
-        if n_deleted == 0 {
+        // Held, so that no account is linked between the look for them and the end of their user.
+        if lock_password(conn, &self.id).await?.is_none() {
             return Ok(Deletion::Absent);
         }
+        errands::bury_accounts_of(conn, &self.id, self.now_ms).await?;
+        on_conn!(conn, |conn, sql| sqlx::query(sql(DELETE))
+            .bind(&self.id)
+            .execute(&mut **conn)
+            .await
+            .map(drop))?;
+        errands::add(conn, ErrandKind::BuryUser, &self.id, self.now_ms, 0).await?;
         // The accounts went along: whoever routes what X sends has to read them again.
         marks::bump(conn, marks::SETTINGS).await?;
         Ok(Deletion::Done(marks::bump(conn, marks::TOKENS).await?))

@@ -33,6 +33,7 @@ impl Tokens {
             seen_mark: None,
             is_polling: false,
             turns: Turns::of(&shared.db),
+            is_sweeping: false,
         };
         let terms = Shared::front_terms("token_store", 4096);
         let mailbox = crate::kernel::start(&shared.front, &shared.registry, terms, move |_| store);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 
 use crate::domain::token::{Digest, Session};
+use crate::store::tokens::Use;
 
 /// How many sessions are kept at most.
 const MAX_SESSIONS: usize = 100_000;
@@ -93,14 +94,25 @@ impl Sessions {
         Some(self.entries.get(digest)?.last_used_ms.load(Ordering::Relaxed))
     }
 
-    /// The uses since the last call, by token id.
-    pub(super) fn take_uses(&self) -> Vec<(String, i64)> {
-        let note = |entry: &Entry| {
-            let used_ms = entry.unnoted()?;
-            entry.noted_ms.store(used_ms, Ordering::Relaxed);
-            Some((entry.session.token_id.clone(), used_ms))
+    /// The uses that are not on disk yet, by the ids of their tokens.
+    pub(super) fn unnoted_uses(&self) -> Vec<(Digest, Use)> {
+        let unnoted = |digest: &Digest, entry: &Entry| {
+            let at = entry.unnoted()?;
+            Some((*digest, Use { id: entry.session.token_id.clone(), at }))
         };
-        self.entries.iter().filter_map(|entry| note(&entry)).collect()
+        let mut uses: Vec<_> =
+            self.entries.iter().filter_map(|entry| unnoted(entry.key(), entry.value())).collect();
+        uses.sort_by(|(_, one), (_, other)| one.id.cmp(&other.id));
+        uses
+    }
+
+    /// Takes note that uses are on disk.
+    pub(super) fn note(&self, uses: &[(Digest, Use)]) {
+        for (digest, noted) in uses {
+            if let Some(entry) = self.entries.get(digest) {
+                entry.noted_ms.fetch_max(noted.at, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Forgets one session.

@@ -15,7 +15,7 @@ statements! {
     HELD_MARK = postgres "SELECT value FROM marks WHERE name = 'copy_unfinished' FOR SHARE";
     SET_MARK = postgres "INSERT INTO marks (name, value) VALUES ('copy_unfinished', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     /// Only where the mark stands: no hub has ever worked on such rows.
-    BEGIN_ANEW = postgres "TRUNCATE users, tokens, instances, accounts, conversations, cases, lanes, deliveries, attempts, replays, app_calls, app_budgets, rate_allotments CASCADE";
+    BEGIN_ANEW = postgres "TRUNCATE users, tokens, instances, accounts, conversations, cases, lanes, deliveries, attempts, replays, app_calls, app_budgets, rate_allotments, errands CASCADE";
     FORGET_MARKS = postgres "DELETE FROM marks";
     SESSIONS = postgres "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name IN ($1, $2) AND pid <> pg_backend_pid()";
     USERS_PAGE = "SELECT * FROM users WHERE id > $1 ORDER BY id LIMIT CAST($2 AS BIGINT)";
@@ -70,6 +70,10 @@ statements! {
     ALLOTMENTS_COUNT = "SELECT COUNT(*) FROM rate_allotments";
     ALLOTMENTS_LAST = postgres "SELECT * FROM rate_allotments ORDER BY id COLLATE \"C\" DESC LIMIT 1";
     ALLOTMENTS_ADD = postgres "INSERT INTO rate_allotments SELECT * FROM json_populate_recordset(CAST(NULL AS rate_allotments), CAST(CAST($1 AS TEXT) AS JSON))";
+    ERRANDS_PAGE = "SELECT * FROM errands WHERE (kind, subject_id) > ($1, $2) ORDER BY kind, subject_id LIMIT CAST($3 AS BIGINT)";
+    ERRANDS_COUNT = "SELECT COUNT(*) FROM errands";
+    ERRANDS_LAST = postgres "SELECT * FROM errands ORDER BY kind COLLATE \"C\" DESC, subject_id COLLATE \"C\" DESC LIMIT 1";
+    ERRANDS_ADD = postgres "INSERT INTO errands SELECT * FROM json_populate_recordset(CAST(NULL AS errands), CAST(CAST($1 AS TEXT) AS JSON))";
     MARKS_PAGE = "SELECT * FROM marks WHERE name > $1 AND name NOT IN ('copy_unfinished', 'moved') ORDER BY name LIMIT CAST($2 AS BIGINT)";
     MARKS_COUNT = "SELECT COUNT(*) FROM marks WHERE name NOT IN ('copy_unfinished', 'moved')";
     MARKS_LAST = postgres "SELECT * FROM marks ORDER BY name COLLATE \"C\" DESC LIMIT 1";
@@ -93,7 +97,7 @@ const BEFORE_TEXT: Cell = Cell::Text(String::new());
 const BEFORE_NUMBERS: Cell = Cell::Integer(i64::MIN);
 
 /// What is copied, those that others refer to first. The users come first of all.
-pub(in crate::store) static TABLES: [Table; 13] = [
+pub(in crate::store) static TABLES: [Table; 14] = [
     Table {
         name: "users",
         key: &[("id", BEFORE_TEXT)],
@@ -197,6 +201,14 @@ pub(in crate::store) static TABLES: [Table; 13] = [
         count: ALLOTMENTS_COUNT,
         last: ALLOTMENTS_LAST,
         add: ALLOTMENTS_ADD,
+    },
+    Table {
+        name: "errands",
+        key: &[("kind", BEFORE_TEXT), ("subject_id", BEFORE_TEXT)],
+        page: ERRANDS_PAGE,
+        count: ERRANDS_COUNT,
+        last: ERRANDS_LAST,
+        add: ERRANDS_ADD,
     },
 ];
 

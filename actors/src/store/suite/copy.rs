@@ -11,7 +11,7 @@ use crate::store::copy::{copy, refuse_moved, reopen};
 
 /// Rows in every table, more in those that grow. Texts and keys that servers may sort or read in their own
 /// way, the largest numbers, every byte, and as many columns set as empty.
-const ROWS: [&str; 14] = [
+const ROWS: [&str; 15] = [
     "INSERT INTO users (id, username, username_key, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined)
         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5)
         SELECT CASE n % 2 WHEN 0 THEN 'u-' ELSE 'U' END || n, 'Ünï \"' || n || '\" \\n', 'k' || n, 'é\u{301}', '', '\\u0041', 'hash', n % 2, n > 2, 9223372036854775807 - n FROM n",
@@ -46,6 +46,8 @@ const ROWS: [&str; 14] = [
     "INSERT INTO app_budgets (budget, told_limit, remaining, reset_at) VALUES ('dm', 1440, 9, 5), ('reply', NULL, NULL, NULL)",
     "INSERT INTO rate_allotments (id, instance_id, n_calls, closed_at)
         SELECT 'r' || id, id, 10, 5 FROM instances UNION ALL SELECT 'R' || id, id, 10, NULL FROM instances",
+    "INSERT INTO errands (kind, subject_id, asked_at, due_at, deadline_at)
+        SELECT 'reroute', id, 1, 2, 3 FROM accounts UNION ALL SELECT 'bury_account', 'gone', 1, 2, 0",
     "INSERT INTO marks (name, value) VALUES ('erased_up_to', 1700000000000)",
 ];
 

@@ -217,10 +217,11 @@ async fn an_attempt_that_lost_its_delivery_writes_nothing() {
 async fn a_refused_batch_leaves_no_transaction_behind() {
     on_every_database(|db| async move {
         furnish(&db).await;
-        let mut orphan = new("7", "1");
-        orphan.account_id = "nobody".to_owned();
-        let batch = Batch { news: vec![&orphan], ..Batch::default() };
-        assert_eq!(batch.commit(&db).await, Err(StoreError::Orphan));
+        admit(&db, &[new("7", "0")]).await;
+        let mut namesake = new("7", "1");
+        namesake.id = "d0".to_owned();
+        let batch = Batch { news: vec![&namesake], ..Batch::default() };
+        assert_eq!(batch.commit(&db).await, Err(StoreError::Duplicate));
         assert_eq!(admit(&db, &[new("7", "1")]).await.len(), 1);
     })
     .await;

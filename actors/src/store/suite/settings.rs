@@ -14,11 +14,11 @@ use crate::store::routing::FollowAccount;
 use crate::store::suite::deliveries::admit;
 use crate::writer::Change;
 
-async fn apply<C: Change>(db: &Db, change: C) -> Result<C::Output, StoreError> {
+pub(in crate::store) async fn apply<C: Change>(db: &Db, change: C) -> Result<C::Output, StoreError> {
     in_transaction!(db, |conn| change.apply(conn).await)
 }
 
-async fn run(db: &Db, statement: &'static str) {
+pub(in crate::store) async fn run(db: &Db, statement: &'static str) {
     in_transaction!(db, |conn| on_conn!(conn, |conn, _sql| {
         sqlx::query(statement).execute(&mut **conn).await.map(drop).expect("it is carried out");
     }));
@@ -40,7 +40,7 @@ fn instance_columns() -> InstanceColumns {
     }
 }
 
-fn insert_instance(id: &str) -> InsertInstance {
+pub(in crate::store) fn insert_instance(id: &str) -> InsertInstance {
     InsertInstance {
         id: id.to_owned(),
         user_id: "u1".to_owned(),
@@ -59,7 +59,7 @@ fn account_columns() -> AccountColumns {
     }
 }
 
-fn insert_account(id: &str, twitter_user_id: &str) -> InsertAccount {
+pub(in crate::store) fn insert_account(id: &str, twitter_user_id: &str) -> InsertAccount {
     InsertAccount {
         id: id.to_owned(),
         user_id: "u1".to_owned(),
@@ -71,7 +71,7 @@ fn insert_account(id: &str, twitter_user_id: &str) -> InsertAccount {
     }
 }
 
-fn move_account(version: i64, instance: Move) -> UpdateAccount {
+pub(in crate::store) fn move_account(version: i64, instance: Move) -> UpdateAccount {
     UpdateAccount {
         id: "a1".to_owned(),
         version,
@@ -83,8 +83,12 @@ fn move_account(version: i64, instance: Move) -> UpdateAccount {
     }
 }
 
+fn delete_account(id: &str) -> DeleteAccount {
+    DeleteAccount { id: id.to_owned(), now_ms: 300 }
+}
+
 /// A message of a customer, as intake stores it.
-fn message(id: &str, status: &'static str, instance_id: Option<&str>) -> NewDelivery {
+pub(in crate::store) fn message(id: &str, status: &'static str, instance_id: Option<&str>) -> NewDelivery {
     NewDelivery {
         id: id.to_owned(),
         direction: Direction::ToServicenow,
@@ -345,7 +349,7 @@ async fn an_account_that_is_linked_again_answers_its_cases() {
         assert_eq!((by_case("u1").await, by_customer().await), (party("a1"), party("a1")));
         assert_eq!(by_case("u2").await, None);
 
-        apply(&db, DeleteAccount { id: "a1".to_owned() }).await.expect("deleted");
+        apply(&db, delete_account("a1")).await.expect("deleted");
         assert_eq!(by_case("u1").await, party("a1"), "known, but nobody's any more");
         apply(&db, insert_account("a2", "42")).await.expect("linked again");
         assert_eq!((by_case("u1").await, by_customer().await), (party("a2"), party("a2")));
@@ -422,8 +426,8 @@ async fn an_x_account_is_linked_once_and_to_what_exists() {
         assert_eq!(apply(&db, insert_account("a2", "42")).await, Err(StoreError::Duplicate));
         let orphan = InsertAccount { instance_id: Some("gone".to_owned()), ..insert_account("a2", "43") };
         assert_eq!(apply(&db, orphan).await, Err(StoreError::Orphan));
-        assert_eq!(apply(&db, DeleteAccount { id: "a1".to_owned() }).await, Ok(true));
-        assert_eq!(apply(&db, DeleteAccount { id: "a1".to_owned() }).await, Ok(false));
+        assert_eq!(apply(&db, delete_account("a1")).await, Ok(true));
+        assert_eq!(apply(&db, delete_account("a1")).await, Ok(false));
         assert_eq!(apply(&db, insert_account("a2", "42")).await, Ok(()));
     })
     .await;
@@ -435,7 +439,7 @@ async fn deleting_an_account_takes_its_work_along() {
         furnish(&db).await;
         let rows = vec![message("d1", "queued", Some("i1"))];
         admit(&db, &rows).await;
-        apply(&db, DeleteAccount { id: "a1".to_owned() }).await.expect("deleted");
+        apply(&db, delete_account("a1")).await.expect("deleted");
         assert_eq!(by_id(&db, "d1").await, Ok(None));
         assert_eq!(lanes_of(&db, "i1").await, 0);
     })

@@ -1,13 +1,14 @@
 //! What the table of tokens promises.
 
-use super::users::{apply, user};
+use super::users::{apply, delete, user};
 use super::*;
 use crate::domain::token::TokenKind;
 use crate::store::marks;
 use crate::store::tokens::{
-    Extend, Issue, Issued, NewToken, ReplaceApiKey, Revoke, RevokeAll, Sweep, Touch, by_digest, live_of_user,
+    Extend, Issue, Issued, NewToken, ReplaceApiKey, Revoke, RevokeAll, Sweep, Touch, Use, by_digest,
+    live_of_user,
 };
-use crate::store::users::{Delete, SetPassword};
+use crate::store::users::SetPassword;
 use crate::writer::Change;
 
 fn token(id: &str, kind: TokenKind, expires_at: Option<i64>) -> NewToken {
@@ -24,6 +25,10 @@ fn token(id: &str, kind: TokenKind, expires_at: Option<i64>) -> NewToken {
 
 fn issue(id: &str, limit: Option<i64>) -> Issue {
     Issue { token: token(id, TokenKind::Session, Some(1000)), limit, verified_hash: None }
+}
+
+fn touch(uses: &[(&str, i64)]) -> Touch {
+    Touch(uses.iter().map(|&(id, at)| Use { id: id.to_owned(), at }).collect())
 }
 
 async fn live(db: &Db) -> Vec<String> {
@@ -88,7 +93,7 @@ async fn whatever_ends_tokens_moves_the_mark() {
         assert_eq!(live(&db).await, ["key2", "t3"]);
         assert_eq!(apply!(&db, RevokeAll { user_id: "u1".to_owned() }), Ok(mark + 5));
         assert_eq!(live(&db).await, ["key2"]);
-        apply!(&db, Delete("u1".to_owned())).expect("a deletion");
+        apply!(&db, delete("u1")).expect("a deletion");
         assert!(live(&db).await.is_empty());
         assert_eq!(marks::read(&db, marks::TOKENS).await, Ok(mark + 6));
     })
@@ -103,8 +108,8 @@ async fn expired_tokens_are_swept_and_others_extended_and_touched() {
         let endless =
             Issue { token: token("t2", TokenKind::Session, None), limit: None, verified_hash: None };
         apply!(&db, endless).expect("a token");
-        apply!(&db, Touch(vec![("t1".to_owned(), 300), ("gone".to_owned(), 300)])).expect("touched");
-        apply!(&db, Touch(vec![("t1".to_owned(), 200)])).expect("touched");
+        apply!(&db, touch(&[("t1", 300), ("gone", 300)])).expect("touched");
+        apply!(&db, touch(&[("t1", 200)])).expect("touched");
         assert_eq!(live_of_user(&db, "u1", 500).await.unwrap()[0].last_used_at, Some(300));
         apply!(&db, Extend { token_id: "t1".to_owned(), expires_at: 2000 }).expect("extended");
         apply!(&db, Extend { token_id: "gone".to_owned(), expires_at: 2000 }).expect("nothing to extend");

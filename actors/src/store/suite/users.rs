@@ -19,6 +19,10 @@ pub(in crate::store) fn user(id: &str, username: &str, is_staff: bool) -> Insert
     Insert { user, password_hash: format!("hash of {id}") }
 }
 
+pub(in crate::store) fn delete(id: &str) -> Delete {
+    Delete { id: id.to_owned(), now_ms: 5 }
+}
+
 /// Applies a change in a transaction of its own, which is rolled back if it is refused.
 macro_rules! apply {
     ($db:expr, $change:expr) => {{
@@ -117,10 +121,10 @@ async fn the_last_admin_stays() {
         apply!(&db, user("u1", "a@example.com", true)).expect("a user");
         apply!(&db, user("u2", "b@example.com", true)).expect("a user");
         apply!(&db, user("u3", "c@example.com", false)).expect("a user");
-        assert!(matches!(apply!(&db, Delete("u1".to_owned())), Ok(Deletion::Done(_))));
-        assert_eq!(apply!(&db, Delete("u1".to_owned())), Ok(Deletion::Absent));
-        assert_eq!(apply!(&db, Delete("u2".to_owned())), Ok(Deletion::LastAdmin));
-        assert!(matches!(apply!(&db, Delete("u3".to_owned())), Ok(Deletion::Done(_))));
+        assert!(matches!(apply!(&db, delete("u1")), Ok(Deletion::Done(_))));
+        assert_eq!(apply!(&db, delete("u1")), Ok(Deletion::Absent));
+        assert_eq!(apply!(&db, delete("u2")), Ok(Deletion::LastAdmin));
+        assert!(matches!(apply!(&db, delete("u3")), Ok(Deletion::Done(_))));
         assert!(by_id(&db, "u2").await.unwrap().is_some());
     })
     .await;
@@ -133,10 +137,9 @@ async fn two_admins_who_delete_each_other_leave_one() {
             for id in ["u1", "u2"] {
                 let _may_be_there = apply!(&db, user(id, id, true));
             }
-            let deletions =
-                futures_util::future::join(async { apply!(&db, Delete("u1".to_owned())) }, async {
-                    apply!(&db, Delete("u2".to_owned()))
-                });
+            let deletions = futures_util::future::join(async { apply!(&db, delete("u1")) }, async {
+                apply!(&db, delete("u2"))
+            });
             let (one, other) = deletions.await;
             let n_done = [&one, &other].iter().filter(|done| matches!(done, Ok(Deletion::Done(_)))).count();
             assert_eq!(n_done, 1, "{one:?} {other:?}");
