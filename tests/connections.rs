@@ -2,5 +2,6 @@
 
 mod accounts;
 mod bench;
+mod deletions;
 mod deliveries;
 mod instances;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use crate::hub::traffic::{TrafficSettings, millis};
 use crate::kernel::Mailbox;
 use crate::shared::Shared;
 use crate::store::retention;
@@ -26,6 +27,13 @@ pub(crate) struct Keep {
     pub(crate) texts_ms: i64,
     /// `retention.attempts`: attempts of what has ended, since the last one.
     pub(crate) attempts_ms: i64,
+}
+
+impl Keep {
+    /// As the settings say.
+    pub(crate) fn of(settings: &TrafficSettings) -> Self {
+        Self { texts_ms: millis(settings.retention), attempts_ms: millis(settings.attempts_retention) }
+    }
 }
 
 /// The actor.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 
 use crate::directory::{ChangeKind, OnChanged, Target, TargetChange};
+use crate::kernel::{Mailbox, start};
 use crate::shared::Shared;
 use crate::store::errands::{self, BuryAccount, BuryUser, Close, Errand, ErrandKind};
 use crate::store::routing::{MoveOn, Reopen, Spot};
@@ -24,6 +25,12 @@ const LATE_MS: i64 = 60_000;
 pub(crate) struct Porter {
     bag: Bag,
     is_at_work: bool,
+}
+
+/// Starts the porter.
+pub(crate) fn start_porter(shared: &Shared, on_changed: OnChanged) -> Mailbox<Porter> {
+    let porter = Porter::new(shared.clone(), on_changed);
+    start(&shared.front, &shared.registry, Shared::front_terms("porter", 8), move |_| porter)
 }
 
 /// What it works with. Clones share it.
@@ -43,7 +50,7 @@ enum Standing {
 }
 
 impl Porter {
-    pub(crate) fn new(shared: Shared, on_changed: OnChanged) -> Self {
+    fn new(shared: Shared, on_changed: OnChanged) -> Self {
         Self { bag: Bag { shared, on_changed }, is_at_work: false }
     }
 
@@ -202,3 +209,100 @@ impl Supervised for Porter {
 
 #[cfg(test)]
 crate::kernel::panic_matrix::panics_when_told!(Porter);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::kernel::Sources;
+    use crate::kernel::sources::ManualClock;
+    use crate::store::Db;
+    use crate::store::accounts::DeleteAccount;
+    use crate::store::instances::DeleteInstance;
+    use crate::store::suite::deliveries::{furnish, new};
+    use crate::writer::Admit;
+
+    struct Trial {
+        _folder: tempfile::TempDir,
+        clock: Arc<ManualClock>,
+        bag: Bag,
+        /// Who was told that there is work.
+        told: Arc<Mutex<Vec<TargetChange>>>,
+    }
+
+    impl Trial {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let db = Db::connect(&format!("sqlite://{}/hub.db", folder.path().display())).await;
+            let db = db.expect("a database");
+            db.migrate().await.expect("migrations apply");
+            furnish(&db).await;
+            let clock = Arc::new(ManualClock::at(1_700_000_000_000));
+            let shared = Shared::start(db, Sources::seeded(clock.clone(), 1));
+            let told = Arc::<Mutex<Vec<TargetChange>>>::default();
+            let tell = Arc::clone(&told);
+            let on_changed: OnChanged = Arc::new(move |change| tell.lock().expect("a list").push(change));
+            Self { _folder: folder, clock, bag: Bag { shared, on_changed }, told }
+        }
+
+        async fn admit(&self, ids: std::ops::Range<usize>) {
+            let row = |n: usize| new(&n.to_string(), &n.to_string());
+            let admitted = self.bag.shared.writer.ask(Admit(ids.map(row).collect())).await;
+            admitted.expect("an answer").expect("rows are stored");
+        }
+
+        async fn write<C: Change>(&self, change: C) -> C::Output {
+            self.bag.shared.writer.ask(Apply(change)).await.expect("an answer").expect("it is written")
+        }
+
+        async fn n_errands(&self) -> usize {
+            errands::due(&self.bag.shared.db, i64::MAX).await.expect("errands").len()
+        }
+
+        async fn n_rows(&self) -> i64 {
+            let Db::Sqlite(db) = &self.bag.shared.db else { unreachable!("tests of actors are embedded") };
+            let count = "SELECT (SELECT COUNT(*) FROM deliveries) + (SELECT COUNT(*) FROM lanes)";
+            sqlx::query_scalar(count).fetch_one(&db.reads).await.expect("a count")
+        }
+    }
+
+    #[actix_rt::test]
+    async fn what_comes_late_for_an_account_that_is_gone_goes_too() {
+        let trial = Trial::new().await;
+        trial.admit(0..1200).await;
+        let now_ms = trial.bag.shared.sources.now_ms();
+        assert!(trial.write(DeleteAccount { id: "a1".to_owned(), now_ms }).await);
+        assert_eq!(trial.n_rows().await, 2400);
+        trial.bag.carry_out_all().await.expect("errands are carried out");
+        assert_eq!((trial.n_rows().await, trial.n_errands().await), (0, 1));
+        // A replica that had not heard of it.
+        trial.admit(5000..5001).await;
+        trial.bag.carry_out_all().await.expect("none is due");
+        assert_eq!(trial.n_rows().await, 2);
+        trial.clock.advance(LATE_MS);
+        trial.bag.carry_out_all().await.expect("errands are carried out");
+        assert_eq!((trial.n_rows().await, trial.n_errands().await), (0, 0));
+    }
+
+    #[actix_rt::test]
+    async fn a_move_that_was_interrupted_goes_on() {
+        let trial = Trial::new().await;
+        trial.admit(0..1200).await;
+        let now_ms = trial.bag.shared.sources.now_ms();
+        assert!(trial.write(DeleteInstance { id: "i1".to_owned(), now_ms }).await);
+        let part = MoveOn { account_id: "a1".to_owned(), from: Spot::default(), now_ms, deadline_ms: 9 };
+        assert!(trial.write(part).await.next.is_some(), "and then the process died");
+        trial.bag.carry_out_all().await.expect("errands are carried out");
+        let Db::Sqlite(db) = &trial.bag.shared.db else { unreachable!("tests of actors are embedded") };
+        for count in [
+            "SELECT COUNT(*) FROM lanes WHERE target_id = 'unrouted:a1'",
+            "SELECT COUNT(*) FROM deliveries WHERE status = 'blocked' AND instance_id IS NULL AND fence = 1",
+        ] {
+            let n: i64 = sqlx::query_scalar(count).fetch_one(&db.reads).await.expect("a count");
+            assert_eq!(n, 1200, "{count}");
+        }
+        assert_eq!(trial.n_errands().await, 0);
+        assert!(trial.told.lock().expect("a list").is_empty(), "nobody works on them");
+    }
+}

@@ -10,6 +10,7 @@
 //! others may hold it in memory waits for [`REACH`] before it says so.
 
 mod check;
+mod expiry;
 mod messages;
 mod sessions;
 
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 
 pub use self::check::Tokens;
+use self::expiry::sweep_expired;
 pub(crate) use self::messages::ForgetUser;
 use self::messages::{CheckToken, NoteUses};
 pub use self::messages::{
@@ -238,19 +240,6 @@ impl TokenStore {
             created_at_ms: row.created_at,
             expires_at_ms: row.expires_at,
             last_used_at_ms: row.last_used_at.max(in_memory),
-        }
-    }
-}
-
-/// Deletes expired tokens in small commits, so that nobody waits long for them.
-async fn sweep_expired(shared: Shared) -> Result<u64, WriteError> {
-    let now = shared.sources.now_ms();
-    let mut n_deleted = 0;
-    loop {
-        let n_now = shared.writer.ask(Apply(tokens::Sweep { now })).await??;
-        n_deleted += n_now;
-        if n_now < tokens::SWEPT_AT_ONCE {
-            return Ok(n_deleted);
         }
     }
 }

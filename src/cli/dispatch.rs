@@ -83,7 +83,8 @@ async fn run_command(settings: &Settings, command: Command) -> anyhow::Result<()
         Command::Database(command) => database::run(settings, &command).await,
         Command::Token(command) => token::run(settings, &command).await,
         Command::Openapi => openapi::run(),
-        Command::Doctor => doctor::run(settings).await,
+        // It asks about everything there is, which makes a large future.
+        Command::Doctor => Box::pin(doctor::run(settings)).await,
         Command::Webhooks(command) => webhooks::run(settings, &command).await,
         Command::Subscriptions(command) => subscriptions::run(settings, &command).await,
     }

@@ -24,7 +24,7 @@ use crate::janitor::{Janitor, Keep};
 use crate::kernel::{Mailbox, start};
 use crate::net::{self, Reach};
 use crate::outbox::Outbox;
-use crate::porter::Porter;
+use crate::porter::{Porter, start_porter};
 use crate::records::{Archive, Records, start_records};
 use crate::replayer::{Carrier, start_replayer};
 use crate::routes::Routes;
@@ -160,9 +160,7 @@ impl Traffic {
         let (kept, keep) = (shared.clone(), Keep::of(&settings));
         let terms = Shared::front_terms("janitor", 8);
         let janitor = start(&shared.front, &shared.registry, terms, move |_| Janitor::new(kept, keep));
-        let terms = Shared::front_terms("porter", 8);
-        let desk = (shared.clone(), told);
-        let porter = start(&shared.front, &shared.registry, terms, move |_| Porter::new(desk.0, desk.1));
+        let porter = start_porter(shared, told);
         let (watch, sight) = watch_webhook(shared, webhooks);
         Ok(Self {
             fleet,
@@ -351,12 +349,7 @@ pub(crate) fn x_app(settings: &TrafficSettings) -> XApp {
     }
 }
 
-impl Keep {
-    fn of(settings: &TrafficSettings) -> Self {
-        Self { texts_ms: millis(settings.retention), attempts_ms: millis(settings.attempts_retention) }
-    }
-}
-
-fn millis(duration: Duration) -> i64 {
+/// A duration as the store counts.
+pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

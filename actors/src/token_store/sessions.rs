@@ -137,3 +137,51 @@ impl Entry {
         (used_ms > self.noted_ms.load(Ordering::Relaxed)).then_some(used_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::token::TokenKind;
+    use crate::domain::user::User;
+
+    fn session(token_id: &str) -> Arc<Session> {
+        let user = User {
+            id: "u1".to_owned(),
+            username: String::new(),
+            first_name: String::new(),
+            last_name: String::new(),
+            company_name: String::new(),
+            is_staff: false,
+            is_active: true,
+            date_joined_ms: 0,
+        };
+        Arc::new(Session {
+            token_id: token_id.to_owned(),
+            kind: TokenKind::Session,
+            created_at_ms: 0,
+            expires_at_ms: None,
+            user: Arc::new(user),
+        })
+    }
+
+    #[test]
+    fn a_use_is_told_until_it_is_on_disk() {
+        let sessions = Sessions::default();
+        let digests = ["1", "2"].map(|text| Digest::of(&format!("{text:0>64}")).expect("a digest"));
+        for (digest, id) in digests.iter().zip(["t2", "t1"]) {
+            sessions.insert(*digest, session(id), i64::MAX, 5);
+        }
+        let told =
+            || sessions.unnoted_uses().into_iter().map(|(_, used)| (used.id, used.at)).collect::<Vec<_>>();
+        let both = vec![("t1".to_owned(), 5), ("t2".to_owned(), 5)];
+        assert_eq!(told(), both, "in the order of their ids");
+        let uses = sessions.unnoted_uses();
+        assert_eq!(told(), both, "they may not have been written");
+        sessions.note(&uses[..1]);
+        assert_eq!(told(), both[1..]);
+        sessions.lease(Instant::now(), Duration::from_mins(1));
+        assert!(sessions.get(&digests[1], 7).is_some());
+        sessions.note(&uses);
+        assert_eq!(told(), [("t1".to_owned(), 7)], "it was used again meanwhile");
+    }
+}

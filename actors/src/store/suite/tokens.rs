@@ -122,3 +122,17 @@ async fn expired_tokens_are_swept_and_others_extended_and_touched() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn expired_tokens_go_part_by_part() {
+    on_every_database(|db| async move {
+        apply!(&db, user("u1", "a@example.com", false)).expect("a user");
+        for n in 0..501 {
+            apply!(&db, issue(&format!("t{n:03}"), None)).expect("a token");
+        }
+        for expected in [500, 1, 0] {
+            assert_eq!(apply!(&db, Sweep { now: 2000 }), Ok(expected));
+        }
+    })
+    .await;
+}
