@@ -1,4 +1,4 @@
-//! The replayer: carries bulk replays on, in small steps, no faster than each may go.
+//! The replayer: carries bulk replays on, in small steps, no faster than each may go, nor those of a user together.
 //!
 //! A step is one commit: it moves the cursor of the replay and puts back the dead letters that the cursor
 //! passes. Whenever the process dies, a dead letter was either passed and put back, or neither. The store
@@ -71,12 +71,12 @@ impl Carrier {
     }
 
     async fn step(&self, course: Course) -> Result<(), WriteError> {
-        let Course { replay, cursor } = course;
+        let Course { replay, cursor, n_running } = course;
         let user_id = replay.user_id.as_deref();
         let limit = i64::try_from(LOOKS_AT).unwrap_or(i64::MAX);
         let letters = records::dead(&self.shared.db, user_id, &replay.filter, &cursor, limit).await?;
         let now_ms = self.shared.sources.now_ms();
-        let pace = replay.rate.pace();
+        let pace = replay.rate.pace().shared_by(n_running);
         let passed = Passed::of(letters, pace, &cursor);
         let pause_ms = if passed.ids.is_empty() { 0 } else { pace.pause_ms };
         let step = Step {

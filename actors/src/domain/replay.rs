@@ -52,6 +52,17 @@ impl ReplayRate {
     }
 }
 
+impl Pace {
+    /// The pace of one among so many replays of a user that run at once: together they go no faster than the
+    /// fastest one may.
+    pub(crate) fn shared_by(self, n_running: i64) -> Self {
+        // Pauses last ten milliseconds and more, and ten run at most: so there is one for each.
+        let n_at_most = (self.pause_ms * MAX_PER_SECOND / 1000 / n_running.max(1)).max(1);
+        let n_messages = self.n_messages.min(usize::try_from(n_at_most).unwrap_or(usize::MAX));
+        Self { n_messages, ..self }
+    }
+}
+
 impl Default for ReplayRate {
     /// 50 per 1s.
     fn default() -> Self {
@@ -185,6 +196,23 @@ mod tests {
             let n = i64::try_from(n_messages).unwrap() * n_steps;
             assert!(n <= i64::from(rate.0.n_calls()), "{text}: {n}");
             assert!(n * 10 >= i64::from(rate.0.n_calls()) * 9, "{text}: {n} is slow");
+        }
+    }
+
+    #[test]
+    fn replays_of_a_user_share_the_fastest_rate() {
+        let pace = |n_messages, pause_ms| Pace { n_messages, pause_ms };
+        let cases = [
+            ("1000 per 1s", 1, pace(500, 500)),
+            ("1000 per 1s", 3, pace(166, 500)),
+            ("1000 per 1s", 10, pace(50, 500)),
+            ("10 per 10ms", 10, pace(1, 10)),
+            ("50 per 1s", 10, pace(50, 1000)),
+            ("1 per 1m", 10, pace(1, 60_000)),
+        ];
+        for (text, n_running, expected) in cases {
+            let rate: ReplayRate = text.parse().unwrap();
+            assert_eq!(rate.pace().shared_by(n_running), expected, "{text} {n_running}");
         }
     }
 }

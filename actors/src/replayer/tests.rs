@@ -74,9 +74,13 @@ impl Bench {
     }
 
     async fn add_replay(&self, rate: &str) {
+        self.add_replay_as("r1", Some("u1"), rate).await;
+    }
+
+    async fn add_replay_as(&self, id: &str, user_id: Option<&str>, rate: &str) {
         let replay = Replay {
-            id: "r1".to_owned(),
-            user_id: Some("u1".to_owned()),
+            id: id.to_owned(),
+            user_id: user_id.map(str::to_owned),
             filter: RecordFilter::default(),
             rate: rate.parse().unwrap(),
             state: ReplayState::Running,
@@ -112,6 +116,22 @@ async fn it_goes_no_faster_than_its_rate() {
     let done = bench.replay().await;
     assert_eq!((done.state, done.n_done, done.n_skipped), (ReplayState::Done, 5, 0));
     assert_eq!(bench.told.lock().unwrap().len(), 3, "the instance is told after each step");
+}
+
+#[actix_rt::test]
+async fn replays_of_a_user_share_a_total() {
+    let bench = bench(60).await;
+    // Ten milliseconds each, so that a step of one that runs alone has ten.
+    for id in ["r1", "r2", "r3", "r4", "r5"] {
+        bench.add_replay_as(id, Some("u1"), "10 per 10ms").await;
+    }
+    bench.add_replay_as("r6", None, "10 per 10ms").await;
+    bench.carrier.carry_on().await.unwrap();
+    let mut done = Vec::new();
+    for id in ["r1", "r2", "r3", "r4", "r5", "r6"] {
+        done.push(replays::by_id(&bench.carrier.shared.db, id).await.unwrap().unwrap().n_done);
+    }
+    assert_eq!(done, [2, 2, 2, 2, 2, 10], "one of operators does not share with them");
 }
 
 #[actix_rt::test]

@@ -21,7 +21,8 @@ statements! {
         ORDER BY id DESC LIMIT CAST($1 AS BIGINT) OFFSET CAST($2 AS BIGINT)";
     COUNT = "SELECT COUNT(*) FROM replays WHERE user_id = $1";
     COUNT_ALL = "SELECT COUNT(*) FROM replays";
-    DUE = "SELECT id, user_id, direction, instance_id, since, until, rate, n_total, n_done, n_skipped, cursor, state, created_at, ended_at FROM replays
+    DUE = "SELECT id, user_id, direction, instance_id, since, until, rate, n_total, n_done, n_skipped, cursor, state, created_at, ended_at,
+        (SELECT COUNT(*) FROM replays AS o WHERE o.state = 'running' AND (o.user_id = replays.user_id OR (o.user_id IS NULL AND replays.user_id IS NULL))) AS n_running FROM replays
         WHERE state = 'running' AND due_at <= $1 ORDER BY due_at LIMIT 100";
     NEXT_DUE = "SELECT MIN(due_at) FROM replays WHERE state = 'running'";
     // Decides which of two that carry on the same replay takes the step: the cursor is there only once. The
@@ -47,6 +48,8 @@ pub(crate) struct Course {
     pub(crate) replay: Replay,
     /// The id of the last dead letter that it has passed; empty at the start.
     pub(crate) cursor: String,
+    /// How many replays of the same user run, this one included; 0 where that was not asked for.
+    pub(crate) n_running: i64,
 }
 
 #[derive(FromRow)]
@@ -65,6 +68,8 @@ struct ReplayRow {
     state: String,
     created_at: i64,
     ended_at: Option<i64>,
+    #[sqlx(default)]
+    n_running: i64,
 }
 
 impl TryFrom<ReplayRow> for Course {
@@ -97,7 +102,7 @@ impl TryFrom<ReplayRow> for Course {
             created_at_ms: row.created_at,
             ended_at_ms: row.ended_at,
         };
-        Ok(Self { replay, cursor: row.cursor })
+        Ok(Self { replay, cursor: row.cursor, n_running: row.n_running })
     }
 }
 
