@@ -3,6 +3,7 @@
 //! Classification is pure and costs microseconds, so it runs in the handler; whatever needs the store
 //! runs in a future of its own. An item is known by (account, id of the direct message or post).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -13,8 +14,9 @@ use crate::delivery::message::{Answer, Inbound, InboundKind};
 use crate::kernel::AskError;
 use crate::routes::{Route, Routes};
 use crate::shared::Shared;
-use crate::store::accounts::SetStatus;
+use crate::store::accounts::{self, SetStatus};
 use crate::store::deliveries::{self, Admission, Direction, NewDelivery};
+use crate::store::routing::is_unrouted;
 use crate::store::{StoreError, conversations};
 use crate::writer::{Admit, Apply, WriteError};
 
@@ -37,7 +39,8 @@ pub struct Receipt {
     pub ignored: u64,
 }
 
-/// Why a body was not taken. Nothing of it is stored.
+/// Why a body was not taken. Nothing of it is stored, or, where an account of it is gone, the rest is known when it
+/// comes again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IntakeError {
     /// It cannot be read, and never will.
@@ -141,6 +144,7 @@ impl Desk {
             return Ok(receipt);
         }
         let admitted = self.shared.writer.ask(Admit(rows)).await??;
+        let refusal = self.refuse_for_gone(&admitted).await;
         for (class, (row, admission)) in classes.iter().zip(admitted) {
             let result = match admission {
                 Admission::Accepted { is_alone } => {
@@ -155,7 +159,25 @@ impl Desk {
             };
             self.shared.metrics.count_item(class.as_str(), result);
         }
-        Ok(receipt)
+        refusal.map(|()| receipt)
+    }
+
+    /// What was taken for an account that is gone, because this process has not heard of that yet, goes with the
+    /// account: X has to send it again, for whoever is linked by then. The store found no instance for such an
+    /// account, or knew the item from the time before.
+    async fn refuse_for_gone(&self, admitted: &[(NewDelivery, Admission)]) -> Result<(), IntakeError> {
+        let is_doubtful = |(row, admission): &&(NewDelivery, Admission)| {
+            *admission == Admission::Duplicate || is_unrouted(&row.target_id)
+        };
+        let doubtful: HashSet<&str> =
+            admitted.iter().filter(is_doubtful).map(|(row, _)| row.account_id.as_str()).collect();
+        for account_id in doubtful {
+            if accounts::by_id(&self.shared.db, account_id).await?.is_none() {
+                let gone = "the account was unlinked a moment ago; send it again";
+                return Err(IntakeError::Unavailable(gone.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// An account that is not known may have been linked a moment ago, at another replica.

@@ -265,7 +265,11 @@ impl Desk {
             drop(std::mem::replace(&mut outcome, next));
             let stored = match deliveries::by_id(&self.shared.db, &id).await {
                 Ok(Some(stored)) => stored,
-                Ok(None) => return Err(self.not_told(&id, outcome, OutboxError::UnknownTarget)),
+                // Its account was unlinked meanwhile. Asked again, it may be linked again.
+                Ok(None) => {
+                    let gone = OutboxError::Unavailable("the account was unlinked a moment ago".to_owned());
+                    return Err(self.not_told(&id, outcome, gone));
+                }
                 Err(error) => return Err(self.not_told(&id, outcome, error.into())),
             };
             let has_ended = matches!(stored.status.as_str(), "delivered" | "dead");
