@@ -16,7 +16,6 @@ use crate::routes::{Route, Routes};
 use crate::shared::Shared;
 use crate::store::accounts::{self, SetStatus};
 use crate::store::deliveries::{self, Admission, Direction, NewDelivery};
-use crate::store::routing::is_unrouted;
 use crate::store::{StoreError, conversations};
 use crate::writer::{Admit, Apply, WriteError};
 
@@ -39,8 +38,8 @@ pub struct Receipt {
     pub ignored: u64,
 }
 
-/// Why a body was not taken. Nothing of it is stored, or, where an account of it is gone, the rest is known when it
-/// comes again.
+/// Why a body was not taken. Nothing of it is stored; or, where an account of it is gone, the rest is, and counts as
+/// known when it comes again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IntakeError {
     /// It cannot be read, and never will.
@@ -162,13 +161,10 @@ impl Desk {
         refusal.map(|()| receipt)
     }
 
-    /// What was taken for an account that is gone, because this process has not heard of that yet, goes with the
-    /// account: X has to send it again, for whoever is linked by then. The store found no instance for such an
-    /// account, or knew the item from the time before.
+    /// Nothing is added for an account that is gone, and this process may not have heard of that yet: X has to send
+    /// it again, for whoever is linked by then.
     async fn refuse_for_gone(&self, admitted: &[(NewDelivery, Admission)]) -> Result<(), IntakeError> {
-        let is_doubtful = |(row, admission): &&(NewDelivery, Admission)| {
-            *admission == Admission::Duplicate || is_unrouted(&row.target_id)
-        };
+        let is_doubtful = |(_, admission): &&(NewDelivery, Admission)| *admission == Admission::Duplicate;
         let doubtful: HashSet<&str> =
             admitted.iter().filter(is_doubtful).map(|(row, _)| row.account_id.as_str()).collect();
         for account_id in doubtful {

@@ -249,11 +249,12 @@ impl Desk {
             Ok(admitted) => admitted,
             Err(error) => return Err(self.not_told(&id, outcome, error)),
         };
-        if let (Some((_, Admission::Duplicate)), Some(key)) = (&admitted, dedup_key) {
+        if let Some((_, Admission::Duplicate)) = &admitted {
             drop(outcome);
             self.fleet.waiters().forget(&id);
+            let key = dedup_key.ok_or_else(gone)?;
             let earlier = deliveries::by_dedup_key(&self.shared.db, &key).await?;
-            return same_or_conflict(earlier.ok_or(OutboxError::UnknownTarget)?, fingerprint);
+            return same_or_conflict(earlier.ok_or_else(gone)?, fingerprint);
         }
         if let Some((row, Admission::Accepted { is_alone })) = admitted {
             self.fleet.accepted(row, is_alone);
@@ -265,11 +266,7 @@ impl Desk {
             drop(std::mem::replace(&mut outcome, next));
             let stored = match deliveries::by_id(&self.shared.db, &id).await {
                 Ok(Some(stored)) => stored,
-                // Its account was unlinked meanwhile. Asked again, it may be linked again.
-                Ok(None) => {
-                    let gone = OutboxError::Unavailable("the account was unlinked a moment ago".to_owned());
-                    return Err(self.not_told(&id, outcome, gone));
-                }
+                Ok(None) => return Err(self.not_told(&id, outcome, gone())),
                 Err(error) => return Err(self.not_told(&id, outcome, error.into())),
             };
             let has_ended = matches!(stored.status.as_str(), "delivered" | "dead");
@@ -320,6 +317,11 @@ impl Desk {
         };
         Ok(stored.filter(is_theirs).map(state_of))
     }
+}
+
+/// The account was unlinked while the answer was taken. When it is asked for again, it may be linked again.
+fn gone() -> OutboxError {
+    OutboxError::Unavailable("the account was unlinked a moment ago; try again".to_owned())
 }
 
 /// A repetition gives the state of the first; another request under the same id is refused.
