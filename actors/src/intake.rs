@@ -3,6 +3,7 @@
 //! Classification is pure and costs microseconds, so it runs in the handler; whatever needs the store
 //! runs in a future of its own. An item is known by (account, id of the direct message or post).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -13,7 +14,7 @@ use crate::delivery::message::{Answer, Inbound, InboundKind};
 use crate::kernel::AskError;
 use crate::routes::{Route, Routes};
 use crate::shared::Shared;
-use crate::store::accounts::SetStatus;
+use crate::store::accounts::{self, SetStatus};
 use crate::store::deliveries::{self, Admission, Direction, NewDelivery};
 use crate::store::{StoreError, conversations};
 use crate::writer::{Admit, Apply, WriteError};
@@ -37,7 +38,8 @@ pub struct Receipt {
     pub ignored: u64,
 }
 
-/// Why a body was not taken. Nothing of it is stored.
+/// Why a body was not taken. Nothing of it is stored; or, where an account of it is gone, the rest is, and counts as
+/// known when it comes again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IntakeError {
     /// It cannot be read, and never will.
@@ -139,6 +141,7 @@ impl Desk {
             return Ok(receipt);
         }
         let admitted = self.admit(&kept).await?;
+        let refusal = self.refuse_for_gone(&admitted).await;
         for (candidate, admitted) in kept.iter().zip(admitted) {
             let result = match admitted {
                 Some((row, Admission::Accepted { is_alone })) => {
@@ -157,7 +160,25 @@ impl Desk {
             };
             self.shared.metrics.count_item(candidate.item.class.as_str(), result);
         }
-        Ok(receipt)
+        refusal.map(|()| receipt)
+    }
+
+    /// Nothing is added for an account that is gone, and this process may not have heard of that yet: X has to send
+    /// it again, for whoever is linked by then.
+    async fn refuse_for_gone(
+        &self,
+        admitted: &[Option<(NewDelivery, Admission)>],
+    ) -> Result<(), IntakeError> {
+        let is_doubtful = |(_, admission): &&(NewDelivery, Admission)| *admission == Admission::Duplicate;
+        let doubtful: HashSet<&str> =
+            admitted.iter().flatten().filter(is_doubtful).map(|(row, _)| row.account_id.as_str()).collect();
+        for account_id in doubtful {
+            if accounts::by_id(&self.shared.db, account_id).await?.is_none() {
+                let gone = "the account was unlinked a moment ago; send it again";
+                return Err(IntakeError::Unavailable(gone.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// Stores what is kept; `None` for one that the database can never store. X would send the whole body again

@@ -251,11 +251,12 @@ impl Desk {
             Err(_) if self.is_stored(&id).await => None,
             Err(error) => return Err(self.not_told(&id, outcome, error)),
         };
-        if let (Some((_, Admission::Duplicate)), Some(key)) = (&admitted, dedup_key) {
+        if let Some((_, Admission::Duplicate)) = &admitted {
             drop(outcome);
             self.fleet.waiters().forget(&id);
+            let key = dedup_key.ok_or_else(gone)?;
             let earlier = deliveries::by_dedup_key(&self.shared.db, &key).await?;
-            return same_or_conflict(earlier.ok_or(OutboxError::UnknownTarget)?, fingerprint);
+            return same_or_conflict(earlier.ok_or_else(gone)?, fingerprint);
         }
         match admitted {
             Some((row, Admission::Accepted { is_alone })) => self.fleet.accepted(row, is_alone),
@@ -268,7 +269,7 @@ impl Desk {
             drop(std::mem::replace(&mut outcome, next));
             let stored = match deliveries::by_id(&self.shared.db, &id).await {
                 Ok(Some(stored)) => stored,
-                Ok(None) => return Err(self.not_told(&id, outcome, OutboxError::UnknownTarget)),
+                Ok(None) => return Err(self.not_told(&id, outcome, gone())),
                 Err(error) => return Err(self.not_told(&id, outcome, error.into())),
             };
             let has_ended = matches!(stored.status.as_str(), "delivered" | "dead");
@@ -323,6 +324,11 @@ impl Desk {
         };
         Ok(stored.filter(is_theirs).map(state_of))
     }
+}
+
+/// The account was unlinked while the answer was taken. When it is asked for again, it may be linked again.
+fn gone() -> OutboxError {
+    OutboxError::Unavailable("the account was unlinked a moment ago; try again".to_owned())
 }
 
 /// A repetition gives the state of the first; another request under the same id is refused.

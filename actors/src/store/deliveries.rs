@@ -8,14 +8,14 @@ use crate::writer::Change;
 
 statements! {
     /// `$1`: an array of [`NewDelivery`]. Where they go is what the account says now: who accepted them may
-    /// have known an older instance.
+    /// have known an older instance. For an account that is gone nothing is added.
     ADD = sqlite "INSERT INTO deliveries (id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, attempts, next_attempt_at, deadline_at, created_at)
         SELECT value->>'id', value->>'direction', value->>'kind',
             CASE WHEN value->>'direction' <> 'to_servicenow' THEN value->>'status' WHEN (SELECT a.instance_id FROM accounts AS a WHERE a.id = value->>'account_id') IS NULL THEN 'blocked' ELSE 'queued' END,
             value->>'user_id', value->>'account_id',
             CASE WHEN value->>'direction' <> 'to_servicenow' THEN value->>'instance_id' ELSE (SELECT a.instance_id FROM accounts AS a WHERE a.id = value->>'account_id') END,
             value->>'customer_id', value->>'lane_id', value->>'dedup_key', value->>'source_id', value->>'fingerprint', value->>'order_key', value->>'payload', 0, value->>'created_at', value->>'deadline_at', value->>'created_at'
-        FROM json_each($1) WHERE true
+        FROM json_each($1) WHERE (SELECT a.id FROM accounts AS a WHERE a.id = value->>'account_id') IS NOT NULL
         ON CONFLICT (dedup_key) DO NOTHING";
     /// A lane that is there is where its account's change of instance has put it. Something new lifts it from among
     /// the replays, for it goes only after what is older. Rows have ids of their own, so those of them that stand in the table were added just now.
@@ -33,7 +33,7 @@ statements! {
         added AS (INSERT INTO deliveries (id, direction, kind, status, user_id, account_id, instance_id, customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, attempts, next_attempt_at, deadline_at, created_at)
             SELECT id, direction, kind, CASE WHEN direction <> 'to_servicenow' THEN status WHEN (SELECT a.instance_id FROM accounts AS a WHERE a.id = r.account_id) IS NULL THEN 'blocked' ELSE 'queued' END,
                 user_id, account_id, CASE WHEN direction <> 'to_servicenow' THEN instance_id ELSE (SELECT a.instance_id FROM accounts AS a WHERE a.id = r.account_id) END,
-                customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, 0, created_at, deadline_at, created_at FROM r ORDER BY dedup_key
+                customer_id, lane_id, dedup_key, source_id, fingerprint, order_key, payload, 0, created_at, deadline_at, created_at FROM r WHERE (SELECT a.id FROM accounts AS a WHERE a.id = r.account_id) IS NOT NULL ORDER BY dedup_key
             ON CONFLICT (dedup_key) DO NOTHING RETURNING id, lane_id, account_id, direction, created_at),
         reached AS (INSERT INTO lanes (id, account_id, direction, target_id, n_pending, ready_at)
             SELECT added.lane_id, added.account_id, added.direction, CASE WHEN added.direction <> 'to_servicenow' THEN added.account_id ELSE COALESCE((SELECT a.instance_id FROM accounts AS a WHERE a.id = added.account_id), 'unrouted:' || added.account_id) END, COUNT(*), MIN(added.created_at)
