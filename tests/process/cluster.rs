@@ -17,6 +17,7 @@ mod load;
 mod mischief;
 mod pair;
 mod pooler;
+mod programs;
 mod proxy;
 mod rate;
 mod replica;
