@@ -11,6 +11,7 @@ mod chronicle;
 mod customers;
 mod database;
 mod events;
+mod failing;
 mod failover;
 mod links;
 mod load;
