@@ -23,9 +23,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 const N_CUSTOMERS: usize = 40;
 /// More than can be delivered during the test, so that there is always something to send.
 const N_MESSAGES: u64 = 600;
-/// How long an owner works before it is disturbed: about as long as a call is counted, so that the next one comes when
-/// there is much to remember.
-const TERM: Duration = Duration::from_secs(1);
+/// How long an owner goes on, once it is seen to work, before it is disturbed: less than a call is counted, so that there
+/// is something to forget.
+const TERM: Duration = Duration::from_millis(500);
 /// A replica that is gone is replaced within this time.
 const REPLACED_WITHIN: Duration = Duration::from_secs(15);
 /// Longer than a lease lasts (10 s).
