@@ -74,6 +74,7 @@ fn n_calls(cluster: &Cluster) -> u64 {
 }
 
 /// What failed.
+#[expect(clippy::struct_field_names, reason = "each is a number of calls, and says so")]
 pub(crate) struct Tally {
     n_calls: u64,
     n_failed: u64,
