@@ -97,11 +97,17 @@ struct Rate<F> {
 pub(crate) struct FaultPlan<F> {
     planned: VecDeque<Planned<F>>,
     rate: Option<Rate<F>>,
+    n_struck: u64,
 }
 
 impl<F: Clone> FaultPlan<F> {
     pub(crate) fn new() -> Self {
-        Self { planned: VecDeque::new(), rate: None }
+        Self { planned: VecDeque::new(), rate: None, n_struck: 0 }
+    }
+
+    /// How many calls have met a fault so far; [`Self::clear`] does not forget them.
+    pub(crate) fn n_struck(&self) -> u64 {
+        self.n_struck
     }
 
     pub(crate) fn fail_next(&mut self, scope: Scope, n: usize, fault: F) {
@@ -129,6 +135,12 @@ impl<F: Clone> FaultPlan<F> {
 
     /// The fault that the present call meets, if any.
     pub(crate) fn take(&mut self, kind: CallKind, path: &str) -> Option<F> {
+        let fault = self.draw(kind, path);
+        self.n_struck += u64::from(fault.is_some());
+        fault
+    }
+
+    fn draw(&mut self, kind: CallKind, path: &str) -> Option<F> {
         if let Some(at) = self.planned.iter().position(|planned| planned.scope.covers(kind, path)) {
             let planned = &mut self.planned[at];
             let fault = planned.fault.clone();
@@ -230,6 +242,8 @@ mod tests {
         assert_eq!(plan.take(CallKind::Token, "/oauth_token.do"), None);
         assert_eq!(plan.take(CallKind::Write, "/other"), Some("w"));
         assert_eq!(plan.take(CallKind::Write, "/other"), None);
+        plan.clear();
+        assert_eq!(plan.n_struck(), 3, "those that struck stay counted");
     }
 
     #[test]
@@ -237,7 +251,9 @@ mod tests {
         let draw = |seed| {
             let mut plan = FaultPlan::new();
             plan.fail_rate(Scope::All, seed, 200, vec!['a', 'b']);
-            (0..10_000).map(|_| plan.take(CallKind::Write, "/")).collect::<Vec<_>>()
+            let hits: Vec<_> = (0..10_000).map(|_| plan.take(CallKind::Write, "/")).collect();
+            assert_eq!(plan.n_struck(), hits.iter().flatten().count() as u64);
+            hits
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));

@@ -189,6 +189,11 @@ impl ServiceNowSandbox {
         locked(&self.instance.faults).fail_rate(Scope::All, seed, permille, faults);
     }
 
+    /// How many calls have failed because a fault was planned for them.
+    pub fn n_faults(&self) -> u64 {
+        locked(&self.instance.faults).n_struck()
+    }
+
     /// Ends planned faults; sleep, hanging, latency and hourly limit stay.
     pub fn clear_faults(&self) {
         locked(&self.instance.faults).clear();

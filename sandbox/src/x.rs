@@ -196,9 +196,14 @@ impl XSandbox {
         self.world.faults().fail_next(scope, n, fault);
     }
 
-    /// From now on `permille` of the sent messages fail, chosen by `seed` and the message's number.
-    pub fn fail_rate(&self, seed: u64, permille: u32, faults: Vec<XFault>) {
-        self.world.faults().fail_rate(Scope::Messages, seed, permille, faults);
+    /// From now on `permille` of the calls in `scope` fail, chosen by `seed` and the call's number.
+    pub fn fail_rate_in(&self, scope: Scope, seed: u64, permille: u32, faults: Vec<XFault>) {
+        self.world.faults().fail_rate(scope, seed, permille, faults);
+    }
+
+    /// How many calls have failed because they were made to.
+    pub fn n_faults(&self) -> u64 {
+        self.world.faults().n_struck()
     }
 
     /// Ends all planned faults.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use casewire_sandbox::{ServiceNowSandbox, XFault};
+use casewire_sandbox::ServiceNowSandbox;
 use reqwest::Method;
 use serde_json::json;
 
@@ -13,10 +13,12 @@ use super::customers::Customer;
 use super::replica::Door;
 use super::size::N_CUSTOMERS_EACH;
 use super::wire::{Caller, answer};
-use super::world::X_TIMEOUT_MS;
 
-/// Each company's agents answer so often: X takes no more than 15 of an account in 15 minutes.
-const N_ANSWERS: u64 = 10;
+/// Each company's agents answer so many customers, …
+const N_BURSTS: usize = 3;
+/// … each so often, without waiting for what becomes of an answer: so they queue up, and the order could be lost. In
+/// all fewer than the 15 that X takes of an account in 15 minutes.
+const N_IN_A_BURST: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(200);
 const PERSISTENCE: Duration = Duration::from_mins(2);
@@ -30,19 +32,6 @@ pub(crate) struct Agents {
     pub(crate) token: String,
     pub(crate) instances: Vec<ServiceNowSandbox>,
     pub(crate) period: Duration,
-}
-
-/// Every way in which sending a message at X can fail that the hub must get over by itself.
-pub(crate) fn faults() -> Vec<XFault> {
-    vec![
-        XFault::Status500BeforeCommit,
-        XFault::Status500AfterCommit,
-        XFault::Status503,
-        XFault::ResetBeforeCommit,
-        XFault::ResetAfterCommit,
-        XFault::TimeoutAfterCommit(Duration::from_millis(X_TIMEOUT_MS * 2)),
-        XFault::SlowCommit(Duration::from_millis(X_TIMEOUT_MS - 600)),
-    ]
 }
 
 impl Agents {
@@ -61,15 +50,20 @@ impl Agents {
 
     async fn answer_all(self: Arc<Self>, company: usize, begun: Instant) -> Answers {
         let mut answers = Answers::new();
-        let pause = self.period / u32::try_from(N_ANSWERS + 1).unwrap_or(1);
-        for nth in 0..N_ANSWERS {
-            let due = begun + pause * u32::try_from(nth + 1).unwrap_or(1);
+        let n_companies = self.instances.len();
+        for burst in 0..N_BURSTS {
+            // One company after the other, over the whole period: some are in the middle of it whatever happens when.
+            let place = burst * n_companies + company + 1;
+            let pause = self.period / u32::try_from(N_BURSTS * n_companies + 1).unwrap_or(1);
+            let due = begun + pause * u32::try_from(place).unwrap_or(1);
             tokio::time::sleep_until(due.into()).await;
-            let number = usize::try_from(nth).unwrap_or_default() % N_CUSTOMERS_EACH;
+            let number = burst % N_CUSTOMERS_EACH;
             let customer = Customer { company, number };
-            let text = format!("answer {nth} to customer {number} of company {company}");
-            self.answer(customer, &text).await;
-            answers.entry(customer).or_default().push(text);
+            for nth in 0..N_IN_A_BURST {
+                let text = format!("answer {burst}.{nth} to customer {number} of company {company}");
+                self.answer(customer, &text).await;
+                answers.entry(customer).or_default().push(text);
+            }
         }
         answers
     }
@@ -84,6 +78,7 @@ impl Agents {
                 let event = json!({ "message": text, "case": case, "event_id": text });
                 let caller = Caller::new(&base).with_token(&self.token);
                 let request = caller.request(Method::POST, "/api/events/").json(&event).timeout(PATIENCE);
+                let request = request.header("prefer", "respond-async");
                 let status = answer(request).await.map_or(0, |reply| reply.status);
                 match status {
                     200 | 202 => return,
@@ -97,8 +92,7 @@ impl Agents {
     }
 
     fn case_of(&self, customer: Customer) -> Option<String> {
-        let marks = format!(":{}:", customer.user().id);
         let cases = self.instances[customer.company].cases();
-        cases.into_iter().find(|case| case.correlation_id.contains(&marks)).map(|case| case.sys_id)
+        cases.into_iter().find(|case| customer.has(case)).map(|case| case.sys_id)
     }
 }

@@ -19,6 +19,10 @@ pub(crate) struct Verdict {
     pub(crate) n_out_of_order: usize,
     /// Customers without exactly one open case.
     pub(crate) n_other_than_one_case: usize,
+    /// Cases more or fewer than customers, open or not, and whoever they seem to belong to.
+    pub(crate) n_odd_cases: usize,
+    /// Comments that nobody wrote to this company, or that stand in the case of another customer.
+    pub(crate) n_foreign: usize,
     /// Customers without exactly one record.
     pub(crate) n_other_than_one_record: usize,
     details: Vec<String>,
@@ -46,19 +50,39 @@ impl Verdict {
         if n_records != expected.len() {
             self.details.push(doubled_records(instance));
         }
+        let cases = instance.cases();
+        self.n_odd_cases += cases.len().abs_diff(expected.len());
+        if cases.len() != expected.len() {
+            self.details.push(format!("{} customers have {} cases", expected.len(), cases.len()));
+        }
         let n_doubled_before = self.n_doubled;
-        let (said, open_cases) = said(&instance.cases());
+        let mut n_own_comments = 0;
         for (customer, n_taken) in expected {
-            let empty = Vec::new();
-            self.compare(*customer, said.get(customer).unwrap_or(&empty), *n_taken);
-            let n_open = open_cases.get(customer).map_or(0, BTreeSet::len);
+            let own: Vec<&CaseView> = cases.iter().filter(|case| customer.has(case)).collect();
+            let said: Vec<u64> = own.iter().flat_map(|case| said(*customer, case)).collect();
+            n_own_comments += said.len();
+            self.compare(*customer, &said, *n_taken);
+            let n_open = own.iter().filter(|case| !["3", "6"].contains(&case.state.as_str())).count();
             if n_open != 1 {
                 self.n_other_than_one_case += 1;
                 self.details.push(format!("{customer:?} has {n_open} open cases"));
             }
         }
+        self.judge_foreign(&cases, n_own_comments);
         if self.n_doubled > n_doubled_before {
             self.details.push(doubled_comments(instance));
+        }
+    }
+
+    /// What is no customer's own was told to this company, or in this case, by mistake.
+    fn judge_foreign(&mut self, cases: &[CaseView], n_own_comments: usize) {
+        let n_comments: usize = cases.iter().map(|case| case.comments.len()).sum();
+        let n_foreign = n_comments - n_own_comments;
+        self.n_foreign += n_foreign;
+        if n_foreign > 0 {
+            let all = cases.iter().flat_map(|case| case.comments.iter().map(move |comment| (case, comment)));
+            let texts = all.map(|(case, comment)| format!("{}: {:?}", case.correlation_id, comment.text));
+            self.details.push(format!("{n_foreign} foreign among {:#?}", texts.collect::<Vec<_>>()));
         }
     }
 
@@ -102,17 +126,26 @@ impl Verdict {
 
     /// Panics with the details unless all is well.
     pub(crate) fn check(&self) {
+        self.check_bearing_in_mind("");
+    }
+
+    /// The same, and tells what may not be the hub's fault.
+    pub(crate) fn check_bearing_in_mind(&self, caveat: &str) {
         let is_well = *self == Self::default();
-        assert!(is_well, "{self}\n{}", self.details.join("\n"));
+        assert!(is_well, "{self}\n{}\n{caveat}", self.details.join("\n"));
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { n_lost, n_doubled, n_out_of_order, n_other_than_one_case, .. } = self;
-        write!(f, "lost {n_lost}, doubled {n_doubled}, out of order {n_out_of_order}, ")?;
+        let Self { n_lost, n_doubled, n_out_of_order, n_other_than_one_case, n_foreign, .. } = self;
+        write!(
+            f,
+            "lost {n_lost}, doubled {n_doubled}, out of order {n_out_of_order}, foreign {n_foreign}, "
+        )?;
         write!(f, "customers without exactly one open case {n_other_than_one_case}, ")?;
-        write!(f, "without exactly one record {}", self.n_other_than_one_record)
+        write!(f, "without exactly one record {}, ", self.n_other_than_one_record)?;
+        write!(f, "cases beside theirs {}", self.n_odd_cases)
     }
 }
 
@@ -159,20 +192,9 @@ fn calls_between(
     told.map(line).collect::<Vec<_>>().concat()
 }
 
-/// By customer: what they said in the order of the comments, and the open cases.
-type Said = (BTreeMap<Customer, Vec<u64>>, BTreeMap<Customer, BTreeSet<String>>);
-
-fn said(cases: &[CaseView]) -> Said {
-    let mut said: BTreeMap<Customer, Vec<u64>> = BTreeMap::new();
-    let mut open_cases: BTreeMap<Customer, BTreeSet<String>> = BTreeMap::new();
-    for case in cases {
-        let texts = case.comments.iter().filter_map(|comment| comment.text.split('\n').nth(1));
-        for (customer, nth) in texts.filter_map(Customer::read) {
-            said.entry(customer).or_default().push(nth);
-            if !["3", "6"].contains(&case.state.as_str()) {
-                open_cases.entry(customer).or_default().insert(case.sys_id.clone());
-            }
-        }
-    }
-    (said, open_cases)
+/// What a customer said in a case, in the order of the comments.
+fn said(customer: Customer, case: &CaseView) -> Vec<u64> {
+    let texts = case.comments.iter().filter_map(|comment| comment.text.split('\n').nth(1));
+    let by_customer = texts.filter_map(Customer::read).filter(|(writer, _)| *writer == customer);
+    by_customer.map(|(_, nth)| nth).collect()
 }

@@ -1,6 +1,6 @@
 //! Who writes what: companies with an account and an instance each, and their customers.
 
-use casewire_sandbox::{XAccount, XUser, bodies};
+use casewire_sandbox::{CaseView, XAccount, XUser, bodies};
 
 /// Ids of messages begin here; each customer's grow with each message, as X's do.
 const FIRST_ID: u64 = 1_900_000_000_000_000_000;
@@ -47,6 +47,11 @@ impl Customer {
         let numbers: Vec<u64> = text.split(' ').filter_map(|word| word.parse().ok()).collect();
         let &[number, company, nth] = numbers.as_slice() else { return None };
         Some((Self { company: usize::try_from(company).ok()?, number: usize::try_from(number).ok()? }, nth))
+    }
+
+    /// Whether a case is theirs.
+    pub(crate) fn has(self, case: &CaseView) -> bool {
+        case.correlation_id.contains(&format!(":{}:", self.user().id))
     }
 
     /// The id of the nth message.

@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 use casewire_sandbox::ServiceNowSandbox;
 use serde_json::json;
 
-use super::agents::{self, Agents};
+use super::agents::Agents;
 use super::chronicle::Verdict;
 use super::customers::Customer;
+use super::failing::{self, Failing};
 use super::load::Load;
 use super::pair::{Pair, Server};
 use super::replica::{Door, Replica};
 use super::wire::{post_signed, wait_until};
 use super::world::{self, Cluster, Wanted};
 use crate::postgres::server_or_skip;
-use crate::process::chaos::{faults, seed};
+use crate::process::chaos::seed;
 
 const N_REPLICAS: usize = 2;
 const N_INSTANCES: usize = 12;
@@ -27,11 +28,6 @@ const PERIOD: Duration = Duration::from_secs(15);
 const LOST_AFTER: usize = 200;
 /// And so many commits wait for the standby at least: both replicas store what comes in, and what they do.
 const N_UNCONFIRMED: i64 = 4;
-/// Calls to `ServiceNow` may take so long; one that takes long has had its effect so much earlier.
-const TIMEOUT_MS: u64 = 1000;
-const MARGIN_MS: u64 = 600;
-/// So many of a thousand calls at ServiceNow, and of messages at X, fail.
-const FAILING_PERMILLE: u32 = 250;
 const PATIENCE: Duration = Duration::from_mins(2);
 /// How long each step of the failover may take.
 const STEP_LIMIT: Duration = Duration::from_secs(30);
@@ -40,8 +36,6 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// Writes to the first company, and is none of its customers in the load.
 const PROBE: Customer = Customer { company: 0, number: N_CUSTOMERS_EACH };
-/// What a post may be answered with while the database is lost, 0 for nothing.
-const EXPECTED: [u16; 4] = [0, 200, 408, 503];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_loses_and_doubles_nothing() {
@@ -55,10 +49,7 @@ async fn a_failover_loses_and_doubles_nothing() {
         return;
     };
     let seed = seed();
-    let settings = format!(
-        "servicenow: {{allow_private_networks: true, timeout: {TIMEOUT_MS}ms}}\n\
-         delivery: {{backoff: {{first: 5ms, factor: 2, max: 100ms, jitter: 0.2}}, rate: '10000 per 1s'}}\n"
-    );
+    let settings = failing::settings();
     let wanted = Wanted {
         n_replicas: N_REPLICAS,
         n_instances: N_INSTANCES,
@@ -66,10 +57,7 @@ async fn a_failover_loses_and_doubles_nothing() {
         instance: json!({ "concurrency": 8 }),
     };
     let mut cluster = Cluster::start_in(turn, &pair.primary.url(), wanted).await;
-    for (at, instance) in (0..).zip(&cluster.instances) {
-        instance.fail_rate(seed + at, FAILING_PERMILLE, faults(TIMEOUT_MS, MARGIN_MS));
-    }
-    cluster.x.fail_rate(seed, FAILING_PERMILLE, agents::faults());
+    let failing = Failing::begin(&cluster, seed);
 
     let (load, agents) = talk(&cluster);
     let (posted, answers, failover) =
@@ -81,22 +69,16 @@ async fn a_failover_loses_and_doubles_nothing() {
     taken.insert(PROBE, N_REPLICAS as u64);
     let mut verdict = Verdict::of(&cluster.instances, &taken);
     verdict.add_answers(&cluster.x.sent_dms(), &answers);
+    let tally = failing.tally(&cluster);
     println!(
-        "failover, seed {seed}: {verdict}; {} messages of {} customers, {} answers of agents; {failover}; {} posts \
-         repeated ({:?}), slowest message taken after {} ms; quiet {:.1} s after the last post",
-        posted.n_taken(),
-        posted.taken.len(),
+        "failover, seed {seed}: {verdict}; {tally}; {posted}; {} answers of agents; {failover}; quiet {:.1} s after the \
+         last post",
         answers.values().map(Vec::len).sum::<usize>(),
-        posted.n_repeated(),
-        posted.by_status,
-        posted.slowest.as_millis(),
         calm_since.elapsed().as_secs_f64(),
     );
     verdict.check();
-    assert_eq!(posted.n_taken(), N_MESSAGES);
-    assert!(posted.ignored.is_empty(), "answered with 200 and not kept: {:#?}", posted.ignored);
-    let is_expected = posted.by_status.keys().all(|status| EXPECTED.contains(status));
-    assert!(is_expected, "{:?}", posted.by_status);
+    posted.check(N_MESSAGES);
+    tally.check();
     cluster.check_health().await;
 }
 

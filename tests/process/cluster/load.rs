@@ -1,6 +1,7 @@
 //! X's side of a run: customers write, and what was not answered with 200 is sent again to another replica.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long one message is tried at most.
 const PERSISTENCE: Duration = Duration::from_mins(2);
+/// What a post may be answered with while replicas are in trouble, 0 for nothing. A replica that was just woken
+/// from a pause may think of a request that comes now that it came slowly: 408.
+const EXPECTED: [u16; 4] = [0, 200, 408, 503];
 
 /// What is to be posted.
 pub(crate) struct Load {
@@ -34,7 +38,7 @@ pub(crate) struct Posted {
     /// By status; 0 where no answer came.
     pub(crate) by_status: BTreeMap<u16, u64>,
     /// Answered with 200 as known before: the first answer was lost on its way.
-    pub(crate) n_known: u64,
+    n_known: u64,
     /// Answered with 200 and not kept.
     pub(crate) ignored: Vec<String>,
     /// The longest that it took from the first post to the 200.
@@ -46,8 +50,16 @@ impl Posted {
         self.taken.values().sum()
     }
 
-    pub(crate) fn n_repeated(&self) -> u64 {
+    fn n_repeated(&self) -> u64 {
         self.by_status.values().sum::<u64>() - self.n_taken()
+    }
+
+    /// Panics unless all of so many messages were taken and kept, and no post was answered in another way than may be.
+    pub(crate) fn check(&self, n_messages: u64) {
+        assert_eq!(self.n_taken(), n_messages);
+        assert!(self.ignored.is_empty(), "answered with 200 and not kept: {:#?}", self.ignored);
+        let is_expected = self.by_status.keys().all(|status| EXPECTED.contains(status));
+        assert!(is_expected, "{:?}", self.by_status);
     }
 
     fn note(&mut self, customer: Customer, nth: u64, status: u16, receipt: &serde_json::Value) {
@@ -61,6 +73,22 @@ impl Posted {
         } else if receipt["accepted"] != 1 {
             self.ignored.push(format!("{}: {receipt}", customer.text(nth)));
         }
+    }
+}
+
+impl fmt::Display for Posted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} messages of {} customers, {} posts repeated ({} of them known already; {:?}), slowest message taken \
+             after {} ms",
+            self.n_taken(),
+            self.taken.len(),
+            self.n_repeated(),
+            self.n_known,
+            self.by_status,
+            self.slowest.as_millis(),
+        )
     }
 }
 

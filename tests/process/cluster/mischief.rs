@@ -12,6 +12,10 @@ use super::replica::Replica;
 
 /// Longer than a lease lasts (10 s).
 const PAST_THE_LEASE: Duration = Duration::from_secs(12);
+/// What a failed run with pauses tells.
+pub(crate) const PAUSE_CAVEAT: &str = "a replica was paused: if a call that it sent after its pause is the cause, this may \
+    be the window that docs/scaling.md tells of under \"What stays\", between the last look at the lease and the \
+    first byte; look at the times of the calls before anything else";
 /// Replicas are killed and paused at most so much later than an answer of the database.
 const MOMENT_US: u64 = 800;
 /// How long such an answer is waited for.
@@ -84,6 +88,18 @@ impl Mischief {
             counts: BTreeMap::new(),
             slowest_end: Duration::ZERO,
         }
+    }
+
+    /// Panics unless each kind of trouble was made.
+    pub(crate) fn check_all_was_tried(&self) {
+        let missing: Vec<Trouble> =
+            DECK.into_iter().filter(|trouble| !self.counts.contains_key(trouble)).collect();
+        assert!(missing.is_empty(), "never tried: {missing:?}");
+    }
+
+    /// What to bear in mind when something was doubled or came out of order after all.
+    pub(crate) fn caveat(&self) -> &'static str {
+        if self.counts.contains_key(&Trouble::Pause) { PAUSE_CAVEAT } else { "" }
     }
 
     /// Goes on until `is_over` says so; then sets everything right again.
@@ -188,7 +204,8 @@ impl Mischief {
 }
 
 /// Waits for the moment in which it hurts most: just after the database has answered, when a call is about
-/// to start because its intent is stored, or its outcome is about to be told.
+/// to start because its intent is stored, or its outcome is about to be told. A pause may so come into the one window
+/// that nothing closes: see [`PAUSE_CAVEAT`].
 async fn strike_after_an_answer(replica: &Replica, moment: Duration) {
     replica.proxy.next_answer(LONGEST_WAIT).await;
     let answered = Instant::now();

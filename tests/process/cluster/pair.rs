@@ -2,17 +2,20 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
+use super::programs::{command, own_folder, run};
+
 /// Where Debian puts the programs, one folder a version.
 const VERSIONS: &str = "/usr/lib/postgresql";
+/// Ends a server and its processes at once, and leaves its files as they are.
+const LAST_SIGNAL: &str = "QUIT";
 /// Owns every database.
 const OWNER: &str = "casewire";
 /// Of both servers; the standby must not allow fewer connections than the primary.
@@ -43,13 +46,13 @@ impl Pair {
         let programs = find_programs()?;
         let folder = own_folder();
         let data = folder.path().join("data");
-        let mut initdb = command(&programs.join("initdb"));
+        let mut initdb = command(&programs.join("initdb"), LAST_SIGNAL);
         initdb.arg("-D").arg(&data).args(["-A", "trust", "-U", OWNER, "-E", "UTF8", "--locale", "C.UTF-8"]);
         run(&mut initdb);
         let primary = Server::start(&programs, folder, ONE_STANDBY).await;
 
         let folder = own_folder();
-        let mut copy = command(&programs.join("pg_basebackup"));
+        let mut copy = command(&programs.join("pg_basebackup"), LAST_SIGNAL);
         copy.arg("-D").arg(folder.path().join("data")).arg("-h").arg(primary.folder.path());
         copy.args(["-U", OWNER, "--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"]);
         run(&mut copy);
@@ -70,7 +73,7 @@ pub(crate) struct Server {
 impl Server {
     async fn start(programs: &Path, folder: TempDir, standbys: &str) -> Self {
         let log = File::create(folder.path().join("log")).expect("a log");
-        let mut postgres = command(&programs.join("postgres"));
+        let mut postgres = command(&programs.join("postgres"), LAST_SIGNAL);
         postgres.arg("-D").arg(folder.path().join("data")).arg("-k").arg(folder.path());
         for setting in SETTINGS.iter().chain([&standbys]) {
             postgres.args(["-c", setting]);
@@ -160,7 +163,7 @@ impl Server {
 
     /// Makes a standby the primary. Returns once it takes writes.
     pub(crate) async fn promote(&self) {
-        let mut promote = command(&self.programs.join("pg_ctl"));
+        let mut promote = command(&self.programs.join("pg_ctl"), LAST_SIGNAL);
         promote.arg("-D").arg(self.folder.path().join("data")).args(["--no-wait", "promote"]);
         run(&mut promote);
         self.wait_until(IS_STANDBY, "false").await;
@@ -188,36 +191,6 @@ fn find_programs() -> Option<PathBuf> {
     let number = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
     let newest = versions.filter(|folder| folder.join("bin/initdb").is_file()).max_by_key(number)?;
     Some(newest.join("bin"))
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
-}
-
-/// A program of the server's, which ends with the test however that ends. The server refuses to run as root.
-fn command(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "QUIT"]);
-    if is_root() {
-        command.args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups"]);
-    }
-    command.arg(program).stdin(Stdio::null()).current_dir("/");
-    command
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?} ended with {}: {said}", output.status);
-}
-
-/// A temporary folder that is the server's.
-fn own_folder() -> TempDir {
-    let folder = tempfile::Builder::new().prefix("casewire-pg-").tempdir().expect("a temporary folder");
-    if is_root() {
-        run(Command::new("chown").arg("postgres").arg(folder.path()));
-    }
-    folder
 }
 
 fn children_of(process: Pid) -> Vec<Pid> {

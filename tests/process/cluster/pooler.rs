@@ -5,9 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -17,6 +16,7 @@ use url::Url;
 
 use super::chronicle::Verdict;
 use super::customers::Customer;
+use super::programs::{command, hand_over, own_folder};
 use super::wire::post_signed;
 use super::world::{Cluster, Wanted};
 use crate::postgres::server_or_skip;
@@ -83,14 +83,15 @@ struct Pooler {
 impl Pooler {
     async fn start(server: &str, mode: &str) -> Self {
         let server = Url::parse(server).expect("the server's address is a URL");
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = own_folder();
         let port = free_port().await;
         let ini = folder.path().join("pgbouncer.ini");
         fs::write(&ini, configuration(&server, mode, port, folder.path())).expect("a configuration");
         let users = format!("\"{}\" \"\"\n", server.username());
         fs::write(folder.path().join("users"), users).expect("a list of users");
         let log = File::create(folder.path().join("log")).expect("a log");
-        let child = command(folder.path()).arg(&ini).stdout(Stdio::null()).stderr(log).spawn();
+        hand_over(folder.path());
+        let child = command(Path::new(PROGRAM), "TERM").arg(&ini).stdout(Stdio::null()).stderr(log).spawn();
         let child = child.expect("pgbouncer starts");
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
@@ -128,20 +129,6 @@ fn configuration(server: &Url, mode: &str, port: u16, folder: &Path) -> String {
          auth_type = trust\nauth_file = {}/users\npool_mode = {mode}\ndefault_pool_size = {POOL_SIZE}\n",
         folder.display()
     )
-}
-
-/// The program, which ends with the test however that ends. It refuses to run as root.
-fn command(folder: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM"]).stdin(Stdio::null()).current_dir("/");
-    if fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0) {
-        let mut chown = Command::new("chown");
-        let status = chown.args(["-R", "postgres"]).arg(folder).status().expect("chown runs");
-        assert!(status.success());
-        command.args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups"]);
-    }
-    command.arg(PROGRAM);
-    command
 }
 
 async fn free_port() -> u16 {

@@ -1,9 +1,8 @@
 //! The rate of an instance holds while its owner changes.
 //!
-//! What is limited is when calls start at the hub; what is seen is when they arrived at the instance. On its
-//! way each call is late by a time of its own: of two calls a whole second apart, the first may arrive late
-//! and the second at once. So the calls are counted in windows that are shorter than the limit's period by
-//! [`TOLERANCE_MS`], the most that the way of a call may vary here. The count has no tolerance.
+//! What counts is when calls arrive at the instance: in no second more than allowed, without any tolerance here. On its
+//! way each call is late by a time of its own, so of two calls a whole second apart the first may arrive late and the
+//! second at once; that is why the hub counts a call for a twentieth longer than the limit's period.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use serde_json::json;
 use super::chronicle::Verdict;
 use super::customers::Customer;
 use super::load::Load;
+use super::mischief::PAUSE_CAVEAT;
 use super::replica::{Door, Replica};
 use super::wire::Caller;
 use super::world::{Cluster, Wanted};
@@ -20,13 +20,12 @@ use crate::postgres::server_or_skip;
 
 const N_CALLS: usize = 5;
 const PERIOD: Duration = Duration::from_secs(1);
-const TOLERANCE_MS: u64 = 50;
-const WINDOW: Duration = Duration::from_millis(1000 - TOLERANCE_MS);
 const N_CUSTOMERS: usize = 40;
 /// More than can be delivered during the test, so that there is always something to send.
 const N_MESSAGES: u64 = 600;
-/// How long an owner works before it is disturbed.
-const TERM: Duration = Duration::from_secs(2);
+/// How long an owner goes on, once it is seen to work, before it is disturbed: less than a call is counted, so that there
+/// is something to forget.
+const TERM: Duration = Duration::from_millis(500);
 /// A replica that is gone is replaced within this time.
 const REPLACED_WITHIN: Duration = Duration::from_secs(15);
 /// Longer than a lease lasts (10 s).
@@ -41,7 +40,19 @@ enum Loss {
     Pause,
 }
 
-const LOSSES: [Loss; 5] = [Loss::Terminate, Loss::Terminate, Loss::Kill, Loss::Terminate, Loss::Pause];
+/// Eight quick handovers, and between them those in which the owner before does not say what it did last.
+const LOSSES: [Loss; 10] = [
+    Loss::Terminate,
+    Loss::Terminate,
+    Loss::Terminate,
+    Loss::Kill,
+    Loss::Terminate,
+    Loss::Terminate,
+    Loss::Pause,
+    Loss::Terminate,
+    Loss::Terminate,
+    Loss::Terminate,
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rate_is_exact_while_owners_change() {
@@ -69,9 +80,13 @@ async fn a_rate_is_exact_while_owners_change() {
     let last = find_owner(&cluster.replicas, None).await;
     tokio::time::sleep(TERM).await;
     report(&cluster, begun.elapsed());
-    let densest = cluster.instances[0].max_calls_in_any(WINDOW);
+    let densest = cluster.instances[0].max_calls_in_any(PERIOD);
     let around = densest_calls(&cluster.instances[0].requests());
-    assert!(densest <= N_CALLS, "{densest} calls within {WINDOW:?}:{around}{}", cluster.log_ends());
+    assert!(
+        densest <= N_CALLS,
+        "{densest} calls within {PERIOD:?}:{around}{}\n{PAUSE_CAVEAT}",
+        cluster.log_ends()
+    );
 
     // What is left is let go, and all of it arrived.
     let path = format!("/api/servicenow-details/{}/", cluster.instance_ids[0]);
@@ -140,7 +155,7 @@ async fn n_attempts(doors: &[Door], lost: Option<usize>) -> Vec<Option<u64>> {
 /// The calls of the densest window and its neighbourhood, with their times.
 fn densest_calls(calls: &[CallRecord]) -> String {
     let within = |first: &CallRecord| {
-        let is_within = |call: &&CallRecord| call.received.saturating_duration_since(first.received) < WINDOW;
+        let is_within = |call: &&CallRecord| call.received.saturating_duration_since(first.received) < PERIOD;
         calls.iter().filter(|call| call.received >= first.received).take_while(is_within).count()
     };
     let Some(first) = calls.iter().max_by_key(|call| within(call)) else { return String::new() };
@@ -155,13 +170,11 @@ fn report(cluster: &Cluster, lasted: Duration) {
     let calls = instance.requests();
     let gaps = calls.windows(2).map(|pair| pair[1].received.duration_since(pair[0].received));
     println!(
-        "a rate is exact while owners change: {} owners lost in {:.0} s; of {} calls at most {} within {} ms and {} \
-         within {} ms, longest pause {} ms",
+        "a rate is exact while owners change: {} owners lost in {:.0} s; of {} calls at most {} within {} ms, longest \
+         pause {} ms",
         LOSSES.len(),
         lasted.as_secs_f64(),
         calls.len(),
-        instance.max_calls_in_any(WINDOW),
-        WINDOW.as_millis(),
         instance.max_calls_in_any(PERIOD),
         PERIOD.as_millis(),
         gaps.max().unwrap_or_default().as_millis(),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+/// The environment variable that asks for a size.
+pub(crate) const SOAK: &str = "CASEWIRE_TEST_SOAK";
 /// Messages a second when only one of number and time is given.
 const PACE: u64 = 100;
 /// Customers of each company.
@@ -22,10 +24,15 @@ impl Size {
     const SHORT: Self =
         Self { n_replicas: 3, n_instances: 12, n_messages: 1200, period: Duration::from_secs(30) };
 
+    /// Whether somebody asks for a run of a certain size.
+    pub(crate) fn is_asked_for() -> bool {
+        std::env::var_os(SOAK).is_some_and(|soak| !soak.is_empty())
+    }
+
     /// What `CASEWIRE_TEST_SOAK` asks for, else the short one.
     pub(crate) fn of_this_run() -> Self {
-        let soak = std::env::var("CASEWIRE_TEST_SOAK").unwrap_or_default();
-        Self::parse(&soak).unwrap_or_else(|wrong| panic!("CASEWIRE_TEST_SOAK: {wrong:?} is not understood"))
+        let soak = std::env::var(SOAK).unwrap_or_default();
+        Self::parse(&soak).unwrap_or_else(|wrong| panic!("{SOAK}: {wrong:?} is not understood"))
     }
 
     /// Reads `60 instances, 30000 messages`, `10m`, `5 replicas, 90s` and so on. What is not named is as in the

@@ -22,6 +22,7 @@ pub(super) const REPLACED_WITHIN: Duration = Duration::from_secs(15);
 const HANDED_OVER_WITHIN: Duration = Duration::from_secs(10);
 /// How long calls hang: longer than anybody may wait for them.
 const HANGING: Duration = Duration::from_secs(15);
+const BEFORE_ANOTHER_POST: Duration = Duration::from_millis(20);
 /// From a start until the new replica delivers for some.
 const SHARED_WITHIN: Duration = Duration::from_secs(15);
 
@@ -168,9 +169,28 @@ pub(super) async fn round(
 async fn post_round(cluster: &Cluster, replica: usize, companies: &[usize], nth: u64) {
     let base = cluster.replicas[replica].base();
     for &company in companies {
-        let body = Customer { company, number: 0 }.body(nth);
-        let posted = post_signed(base, cluster.secret(), body, REPLACED_WITHIN).await.expect("an answer");
-        assert_eq!(posted.body["accepted"], 1, "{}", posted.text);
+        post_until_taken(cluster, base, Customer { company, number: 0 }.body(nth)).await;
+    }
+}
+
+/// Posts a body until it is taken, as X does. A replica that was just woken from a pause may refuse for a moment, or not
+/// answer; what it did not answer it may have kept.
+async fn post_until_taken(cluster: &Cluster, base: &str, body: String) {
+    let begun = Instant::now();
+    let mut taken_as: &[&str] = &["accepted"];
+    loop {
+        let posted = post_signed(base, cluster.secret(), body.clone(), REPLACED_WITHIN).await;
+        match &posted {
+            Ok(reply) if reply.status == 200 => {
+                let is_taken = taken_as.iter().any(|how| reply.body[*how] == 1);
+                assert!(is_taken, "{}", reply.text);
+                return;
+            }
+            Ok(reply) if ![408, 503].contains(&reply.status) => panic!("{}: {}", reply.status, reply.text),
+            _ => taken_as = &["accepted", "duplicates"],
+        }
+        assert!(begun.elapsed() < REPLACED_WITHIN, "not taken: {posted:?}{}", cluster.log_ends());
+        tokio::time::sleep(BEFORE_ANOTHER_POST).await;
     }
 }
 

@@ -5,8 +5,9 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::wire::{Caller, Reply, answer};
-use super::world::{Cluster, PASSWORD, Wanted, log_in};
+use super::world::{Cluster, Wanted, log_in};
 use crate::postgres::server_or_skip;
+use crate::process::hub::PASSWORD;
 
 /// Each way of ending a token is tried so often, half of the times through either replica.
 const N_ROUNDS: usize = N_LANES * 6;

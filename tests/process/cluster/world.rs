@@ -12,9 +12,8 @@ use super::proxy::Proxy;
 use super::replica::Replica;
 use super::wire::{Caller, Reply};
 use crate::postgres::Database;
+use crate::process::hub::{ADMIN, PASSWORD};
 
-pub(crate) const ADMIN: &str = "admin@example.com";
-pub(crate) const PASSWORD: &str = "a-long-password";
 /// Calls to X may take so long.
 pub(crate) const X_TIMEOUT_MS: u64 = 1000;
 const SECRET: &str = "cluster-secret";
