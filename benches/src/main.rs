@@ -10,12 +10,14 @@ mod database;
 mod hub;
 mod load;
 mod machine;
+mod one_by_one;
 mod pgbench;
 mod postgres;
 mod reference;
 mod report;
 mod scenarios;
 mod stats;
+mod stored;
 mod wire;
 mod world;
 
