@@ -10,12 +10,14 @@ mod database;
 mod hub;
 mod load;
 mod machine;
+mod one_by_one;
 mod pgbench;
 mod postgres;
 mod reference;
 mod report;
 mod scenarios;
 mod stats;
+mod stored;
 mod wire;
 mod world;
 
@@ -42,7 +44,7 @@ struct Arguments {
     /// Shorter rounds and smaller worlds: rougher figures
     #[arg(long)]
     quick: bool,
-    /// Also measure `backlog` and `sustained` on a PostgreSQL server of the bench's own
+    /// Also measure `backlog`, `fairness` and `sustained` on a PostgreSQL server of the bench's own
     #[arg(long)]
     postgres: bool,
     /// Also write the report there as JSON
@@ -108,12 +110,13 @@ async fn measure(scenario: Scenario, bench: &Bench, report: &mut Report) {
     }
     eprintln!("measuring {name}");
     let watch = Watch::begin();
-    let figures = tokio::time::timeout(scenario.limit(), scenario.run(bench)).await;
+    let limit = scenario.limit(bench);
+    let figures = tokio::time::timeout(limit, scenario.run(bench)).await;
     match figures {
         Ok(Ok(figures)) => report.figures.extend(figures),
         Ok(Err(error)) => report.broken.push(Broken { scenario: name, reason: format!("{error:#}") }),
         Err(_) => {
-            let reason = format!("it took longer than {:?}", scenario.limit());
+            let reason = format!("it took longer than {limit:?}");
             report.broken.push(Broken { scenario: name, reason });
         }
     }

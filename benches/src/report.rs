@@ -157,10 +157,16 @@ impl Report {
         let Machine { n_cores, cpu, kernel, memory_mib, file_system, load_before } = &self.machine;
         let mut text = format!(
             "{}\n{n_cores} cores ({cpu}), {memory_mib:.0} MiB, Linux {kernel}, {file_system}, load before {load_before:.2}\n\
-             fdatasync of 4 KiB appends: {} per second\n\n",
+             fdatasync of 4 KiB appends: {} per second\n",
             self.version,
             digits(self.fdatasync_per_second.median),
         );
+        if self.is_quick {
+            text.push_str(
+                "a quick run: shorter rounds, fewer of them, and smaller worlds; the figures are rough\n",
+            );
+        }
+        text.push('\n');
         let mut rows = vec![
             ["scenario", "figure", "median", "min..max", "reference", "ratio", "aim", ""].map(str::to_owned),
         ];
@@ -212,6 +218,22 @@ fn row(figure: &Figure) -> [String; 8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quick_run_says_so() {
+        let report = |is_quick| Report {
+            version: "casewire 0".to_owned(),
+            is_quick,
+            machine: Machine::look(std::path::Path::new("/")),
+            fdatasync_per_second: Spread::default(),
+            figures: Vec::new(),
+            others: Vec::new(),
+            left_out: Vec::new(),
+            broken: Vec::new(),
+        };
+        assert!(report(true).table().contains("a quick run"));
+        assert!(!report(false).table().contains("quick"));
+    }
 
     #[test]
     fn aims_are_judged_by_medians() {

@@ -41,7 +41,7 @@ pub(crate) enum Scenario {
     Sustained,
     /// Instances that never answer, beside others
     Isolation,
-    /// A tenant that floods, beside a quiet one
+    /// A tenant that floods or has much replayed, beside a quiet one
     Fairness,
     /// A million queued messages
     Backlog,
@@ -83,9 +83,13 @@ impl Scenario {
         self != Self::Passivation
     }
 
-    /// It takes no longer than this, whatever happens.
-    pub(crate) fn limit(self) -> Duration {
-        if self.is_usual() { Duration::from_mins(6) } else { Duration::from_mins(25) }
+    /// It takes no longer than this, whatever happens. On a second kind of database some measure all again.
+    pub(crate) fn limit(self, bench: &Bench) -> Duration {
+        match self {
+            Self::Passivation => Duration::from_mins(25),
+            _ if bench.with_postgres => Duration::from_mins(12),
+            _ => Duration::from_mins(6),
+        }
     }
 
     /// Measures. No process that it started is left afterwards.

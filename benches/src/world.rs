@@ -23,12 +23,13 @@ use crate::wire::{Session, request};
 const CAPACITY: usize = 2_000_000;
 /// The first direct message's id; each later one is greater, as X's are.
 const FIRST_ID: u64 = 1_900_000_000_000_000_000;
+const OWNER_PASSWORD: &str = "another horse, another staple";
 /// Connections that set a world up.
 const N_SETTERS: usize = 8;
 /// X sends with few connections; so do the loops that do not vary their number.
 pub(crate) const N_SENDERS: usize = 32;
 /// How long the last messages of a round may take.
-const DRAIN_LIMIT: Duration = Duration::from_secs(40);
+const DRAIN_LIMIT: Duration = Duration::from_mins(1);
 
 /// Who writes to whom: numbers of a company and of one of its customers.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +147,11 @@ impl World {
         Ok(())
     }
 
+    /// A new token of the user whose company it is, where each has one of its own.
+    pub(crate) async fn owner_token(&self, company: usize) -> Result<String> {
+        owner_token(self.hub.address, company).await
+    }
+
     /// A condition for the company's rows in those tables that name an account.
     pub(crate) fn rows_of(&self, company: usize) -> Result<String> {
         let id = &self.companies.get(company).context("there is no such company")?.id;
@@ -179,15 +185,21 @@ impl World {
         expects: impl Fn(usize) -> bool,
     ) -> Result<Vec<(usize, Sent)>> {
         let n_before = self.arrivals.n_arrived();
-        // A connection over which nothing comes for seconds is closed by the hub.
-        let n_senders = usize::try_from(rate / 2)?.clamp(1, N_SENDERS);
-        let tally = load::open(self.hub.address, n_senders, rate, span, batch).await?.checked("messages")?;
-        let first = tally.sent.iter().map(|sent| sent.number).min().unwrap_or_default();
+        let sent = self.send(batch, rate, span).await?;
+        let first = sent.iter().map(|sent| sent.number).min().unwrap_or_default();
         let place = |sent: Sent| Some((usize::try_from(sent.number - first).ok()?, sent));
-        let sent = tally.sent.iter().copied().filter_map(place).filter(|(at, _)| expects(*at));
+        let sent = sent.into_iter().filter_map(place).filter(|(at, _)| expects(*at));
         let sent: Vec<(usize, Sent)> = sent.collect();
         self.settle(n_before + sent.len() as u64).await?;
         Ok(sent)
+    }
+
+    /// Sends a batch by the clock; does not wait for its arrival.
+    pub(crate) async fn send(&self, batch: &Batch, rate: u32, span: Duration) -> Result<Vec<Sent>> {
+        // A connection over which nothing comes for seconds is closed by the hub.
+        let n_senders = usize::try_from(rate / 2)?.clamp(1, N_SENDERS);
+        let tally = load::open(self.hub.address, n_senders, rate, span, batch).await?.checked("messages")?;
+        Ok(tally.sent)
     }
 
     /// Writes so many signed messages; `pair` tells from their places in the batch who writes to whom.
@@ -289,13 +301,20 @@ pub(crate) async fn link_all(address: SocketAddr, token: &str, links: &[(String,
 
 /// Makes a user and returns a token.
 async fn new_owner(address: SocketAddr, admin: &str, nth: usize) -> Result<String> {
-    let (email, password) = (format!("owner{nth}@casewire.example"), "another horse, another staple");
     let user = json!({
-        "username": email, "first_name": "Olive", "last_name": "Owner",
-        "company_name": format!("Company {nth}"), "password": password,
+        "username": owner_email(nth), "first_name": "Olive", "last_name": "Owner",
+        "company_name": format!("Company {nth}"), "password": OWNER_PASSWORD,
     });
     Session::with_token(address, admin).await?.post("/auth/users/", &user, 201).await?;
-    let credentials = json!({"username": email, "password": password});
+    owner_token(address, nth).await
+}
+
+fn owner_email(nth: usize) -> String {
+    format!("owner{nth}@casewire.example")
+}
+
+async fn owner_token(address: SocketAddr, nth: usize) -> Result<String> {
+    let credentials = json!({"username": owner_email(nth), "password": OWNER_PASSWORD});
     let login = Session::open(address).await?.post("/auth/login/", &credentials, 200).await?;
     login["token"].as_str().map(str::to_owned).context("the login gave no token")
 }

@@ -20,7 +20,6 @@ pub(crate) const NAME: &str = "cluster";
 const CONNECTIONS: [usize; 2] = [64, 256];
 const MOST: usize = 256;
 const N_REPLICAS: usize = 3;
-const SPAN: Duration = Duration::from_millis(1500);
 /// Until a new replica has its share and the others have let go of it.
 const SHARING: Duration = Duration::from_secs(1);
 /// More than any hub takes in a second; what is not sent is thrown away.
@@ -31,13 +30,18 @@ const STATEMENTS: &str = "pg_stat_statements";
 /// Events a second, by the places of [`CONNECTIONS`].
 type Rates = [Vec<f64>; 2];
 
+/// The length of a round, for everyone in it. Whole seconds, since `pgbench` knows no others.
+fn span(bench: &Bench) -> Duration {
+    if bench.is_quick { Duration::from_secs(1) } else { Duration::from_secs(2) }
+}
+
 #[derive(Default)]
 struct Rounds {
     /// By the number of replicas.
     replicas: [Rates; N_REPLICAS],
     embedded: Rates,
-    one_by_one: Vec<f64>,
-    pgbench: Vec<f64>,
+    one_connection: Vec<f64>,
+    pgbench: Rates,
     syncs: Vec<f64>,
 }
 
@@ -47,13 +51,15 @@ pub(crate) async fn run(bench: &Bench) -> Result<Vec<Figure>> {
         let server = Server::start(&bench.folder, "").await?;
         let world = start(bench, &server).await?;
         let embedded = World::start(bench, 1, &HubOptions::default()).await?;
-        let span = bench.span(SPAN);
+        let span = span(bench);
         take(&embedded, &[], 64, span / 3).await?;
         take(&world, &[], 64, span / 3).await?;
         let pgbench = Pgbench::prepare(&server, "hub", "scratch", N_CUSTOMERS).await?;
         for _ in bench.rounds() {
             rounds.syncs.push(bench.syncs_per_second()?);
-            rounds.pgbench.push(pgbench.transactions_per_second(span)?);
+            for (at, n_clients) in CONNECTIONS.into_iter().enumerate() {
+                rounds.pgbench[at].push(pgbench.transactions_per_second(n_clients, span)?);
+            }
             round(&world, &embedded, span, &mut rounds).await?;
         }
     }
@@ -69,7 +75,7 @@ async fn start(bench: &Bench, server: &Server) -> Result<World> {
 
 /// Everything once, with one replica more each time.
 async fn round(world: &World, embedded: &World, span: Duration, rounds: &mut Rounds) -> Result<()> {
-    rounds.one_by_one.push(take(world, &[], 1, span).await?.rate());
+    rounds.one_connection.push(take(world, &[], 1, span).await?.rate());
     for (at, n_connections) in CONNECTIONS.into_iter().enumerate() {
         rounds.embedded[at].push(take(embedded, &[], n_connections, span).await?.rate());
     }
@@ -115,16 +121,19 @@ impl Rounds {
                 });
             }
         }
+        for (at, n_connections) in CONNECTIONS.into_iter().enumerate() {
+            let name = format!("1 replica, {n_connections} connections, by one commit per event");
+            figures.push(
+                Figure::new(NAME, name, "events/s", &one[at])
+                    .beside("tx/s by as many clients of pgbench", &self.pgbench[at]),
+            );
+        }
         let best = best_of(one);
         let best = |name: &str| Figure::new(NAME, format!("1 replica, {name}"), "events/s", best);
         figures.push(
-            best("the better of both, by one commit per event")
-                .beside("events/s with 1 connection", &self.one_by_one)
+            best("the better of both, by one connection")
+                .beside("events/s with 1 connection", &self.one_connection)
                 .aims(Aim::AtLeast(8000.0)),
-        );
-        figures.push(
-            best("the better of both, by pgbench")
-                .beside("tx/s, the same rows by pgbench -c 64", &self.pgbench),
         );
         figures.push(best("the better of both, by the disk").beside("fdatasync/s", &self.syncs));
         figures
@@ -153,7 +162,7 @@ async fn costs(bench: &Bench) -> Result<Vec<Figure>> {
     // The hub's own start is not counted.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let before = Counts::read(&mut observer, has_statements).await?;
-    let tally = take(&world, &[], MOST, bench.span(SPAN) * 3).await?;
+    let tally = take(&world, &[], MOST, span(bench) * 2).await?;
     let after = Counts::read(&mut observer, has_statements).await?;
     world.hub.stop().await?;
     tokio::time::sleep(Duration::from_millis(500)).await;

@@ -12,7 +12,7 @@ use crate::hub::HubOptions;
 use crate::load::{self, n_due};
 use crate::machine::{memory_mib, n_open_files, n_threads};
 use crate::report::Figure;
-use crate::stats::{Latencies, count};
+use crate::stats::Latencies;
 use crate::world::{N_SENDERS, Owners, Pair, Plan, World};
 
 pub(crate) const NAME: &str = "many";
@@ -32,8 +32,6 @@ pub(super) struct Many {
 pub(super) struct Round {
     pub(super) rate: u32,
     pub(super) delays: Latencies,
-    n_ok: u64,
-    n_arrived: u64,
     cores: f64,
 }
 
@@ -64,7 +62,7 @@ impl Many {
             bail!("{n_arrived} messages arrived, fewer than instances");
         }
         let delays = world.delays(tally.sent.iter().copied());
-        Ok(Round { rate, delays, n_ok: tally.n_ok, n_arrived, cores })
+        Ok(Round { rate, delays, cores })
     }
 }
 
@@ -74,7 +72,7 @@ pub(crate) async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let (idle_mib, _) = memory_mib(process);
     let idle_threads = n_threads(process);
     let idle_files = n_open_files(process);
-    let Round { rate, delays, n_ok, n_arrived, cores } = many.write_to_each(bench).await?;
+    let Round { rate, delays, cores } = many.write_to_each(bench).await?;
     let (mib, most_mib) = memory_mib(process);
     let name = |what: &str| format!("{} instances, {rate} messages/s: {what}", many.n_companies);
     Ok(vec![
@@ -85,12 +83,6 @@ pub(crate) async fn run(bench: &Bench) -> Result<Vec<Figure>> {
         Figure::new(NAME, name("open files"), "files", &[n_open_files(process)])
             .beside("before the traffic", &[idle_files]),
         Figure::new(NAME, name("hub's processor time"), "cores", &[cores]),
-        Figure::new(
-            NAME,
-            name("delivered, of those accepted"),
-            "%",
-            &[count(n_arrived) / count(n_ok) * 100.0],
-        ),
         Figure::new(NAME, name("webhook to comment, p99"), "ms", &[delays.p99_ms()]),
     ])
 }
