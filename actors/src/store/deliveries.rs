@@ -53,8 +53,8 @@ statements! {
     BEING_SENT = "SELECT payload FROM deliveries WHERE lane_id = $1 AND status IN ('queued', 'sending', 'retrying', 'blocked') AND begun_at IS NOT NULL AND payload IS NOT NULL";
     MESSAGE_IDS_SINCE = "SELECT message_id FROM deliveries WHERE account_id = $1 AND message_id IS NOT NULL AND delivered_at >= $2 ORDER BY message_id DESC LIMIT 1000";
     KNOWN_POST = "SELECT COUNT(*) FROM deliveries WHERE dedup_key = $1 AND case_sys_id IS NOT NULL";
-    PENDING_OF_USER = "SELECT COALESCE(CAST(SUM(n_pending) AS BIGINT), 0) FROM lanes WHERE ready_at IS NOT NULL AND target_id IN (
-        SELECT id FROM accounts WHERE user_id = $1 UNION ALL SELECT 'unrouted:' || id FROM accounts WHERE user_id = $1 UNION ALL SELECT id FROM instances WHERE user_id = $1)";
+    PENDING_OF_USER = "SELECT COALESCE(CAST(SUM((SELECT SUM(n_pending) FROM lanes WHERE target_id = targets.id AND ready_at IS NOT NULL)) AS BIGINT), 0) FROM (
+        SELECT id FROM accounts WHERE user_id = $1 UNION ALL SELECT 'unrouted:' || id FROM accounts WHERE user_id = $1 UNION ALL SELECT id FROM instances WHERE user_id = $1) AS targets";
     COUNT_DEAD = "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'";
     PENDING_BY_STATUS = "SELECT direction, status, COUNT(*) AS n FROM deliveries WHERE status IN ('queued', 'sending', 'retrying', 'blocked') GROUP BY direction, status";
 }

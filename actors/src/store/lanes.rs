@@ -9,38 +9,50 @@ use super::{Db, StoreError};
 use crate::cluster::leases::Lease;
 
 statements! {
-    /// Only lanes whose account is there and goes to the target still: others are moved or taken away.
-    READY = "SELECT l.id AS ready_lane, l.urgency, d.id, d.direction, d.kind, d.status, d.user_id, d.account_id, d.instance_id, d.customer_id, d.lane_id, d.source_id, d.fingerprint, d.order_key, d.payload, d.journal, d.begun_at, d.attempts, d.next_attempt_at, d.deadline_at, d.error_class, d.error_detail, d.message_id, d.case_sys_id, d.case_number, d.created_at, d.delivered_at, d.fence
+    /// Only lanes whose account is there and goes to the target still: others are moved or taken away. Of a lane
+    /// that holds more than a page nothing is read.
+    READY = sqlite "SELECT l.id AS ready_lane, l.urgency, d.id, d.direction, d.kind, d.status, d.user_id, d.account_id, d.instance_id, d.customer_id, d.lane_id, d.source_id, d.fingerprint, d.order_key, d.payload, d.journal, d.begun_at, d.attempts, d.next_attempt_at, d.deadline_at, d.error_class, d.error_detail, d.message_id, d.case_sys_id, d.case_number, d.created_at, d.delivered_at, d.fence
         FROM (SELECT id, n_pending, urgency, ready_at FROM (
             SELECT * FROM (SELECT id, n_pending, urgency, ready_at FROM lanes WHERE target_id = $1 AND urgency = 0 AND ready_at <= $2 AND (SELECT a.id FROM accounts AS a WHERE a.id = lanes.account_id AND $1 IN (a.id, COALESCE(a.instance_id, 'unrouted:' || a.id))) IS NOT NULL ORDER BY ready_at LIMIT CAST($3 AS BIGINT)) AS firsts
             UNION ALL SELECT * FROM (SELECT id, n_pending, urgency, ready_at FROM lanes WHERE target_id = $1 AND urgency = 1 AND ready_at <= $2 AND (SELECT a.id FROM accounts AS a WHERE a.id = lanes.account_id AND $1 IN (a.id, COALESCE(a.instance_id, 'unrouted:' || a.id))) IS NOT NULL ORDER BY ready_at LIMIT CAST($3 AS BIGINT)) AS repeated
             UNION ALL SELECT * FROM (SELECT id, n_pending, urgency, ready_at FROM lanes WHERE target_id = $1 AND urgency = 2 AND ready_at <= $2 AND (SELECT a.id FROM accounts AS a WHERE a.id = lanes.account_id AND $1 IN (a.id, COALESCE(a.instance_id, 'unrouted:' || a.id))) IS NOT NULL ORDER BY ready_at LIMIT CAST($3 AS BIGINT)) AS replayed
             ) AS ranked ORDER BY urgency, ready_at LIMIT CAST($3 AS BIGINT)) AS l
-        LEFT JOIN deliveries AS d ON l.n_pending <= $4 AND d.lane_id = l.id AND d.status IN ('queued', 'sending', 'retrying', 'blocked')
+        LEFT JOIN deliveries AS d ON d.lane_id = CASE WHEN l.n_pending <= $4 THEN l.id END AND d.status IN ('queued', 'sending', 'retrying', 'blocked')
+        ORDER BY l.urgency, l.ready_at, l.id, CASE WHEN d.begun_at IS NULL THEN 1 ELSE 0 END, d.order_key, d.id"
+        postgres "SELECT l.id AS ready_lane, l.urgency, d.id, d.direction, d.kind, d.status, d.user_id, d.account_id, d.instance_id, d.customer_id, d.lane_id, d.source_id, d.fingerprint, d.order_key, d.payload, d.journal, d.begun_at, d.attempts, d.next_attempt_at, d.deadline_at, d.error_class, d.error_detail, d.message_id, d.case_sys_id, d.case_number, d.created_at, d.delivered_at, d.fence
+        FROM (SELECT id, n_pending, urgency, ready_at FROM (
+            SELECT * FROM (SELECT id, n_pending, urgency, ready_at FROM lanes WHERE target_id = $1 AND urgency = 0 AND ready_at <= $2 AND (SELECT a.id FROM accounts AS a WHERE a.id = lanes.account_id AND $1 IN (a.id, COALESCE(a.instance_id, 'unrouted:' || a.id))) IS NOT NULL ORDER BY ready_at LIMIT CAST($3 AS BIGINT)) AS firsts
+            UNION ALL SELECT * FROM (SELECT id, n_pending, urgency, ready_at FROM lanes WHERE target_id = $1 AND urgency = 1 AND ready_at <= $2 AND (SELECT a.id FROM accounts AS a WHERE a.id = lanes.account_id AND $1 IN (a.id, COALESCE(a.instance_id, 'unrouted:' || a.id))) IS NOT NULL ORDER BY ready_at LIMIT CAST($3 AS BIGINT)) AS repeated
+            UNION ALL SELECT * FROM (SELECT id, n_pending, urgency, ready_at FROM lanes WHERE target_id = $1 AND urgency = 2 AND ready_at <= $2 AND (SELECT a.id FROM accounts AS a WHERE a.id = lanes.account_id AND $1 IN (a.id, COALESCE(a.instance_id, 'unrouted:' || a.id))) IS NOT NULL ORDER BY ready_at LIMIT CAST($3 AS BIGINT)) AS replayed
+            ) AS ranked ORDER BY urgency, ready_at LIMIT CAST($3 AS BIGINT)) AS l
+        LEFT JOIN LATERAL (SELECT * FROM deliveries WHERE l.n_pending <= $4 AND lane_id = l.id AND status IN ('queued', 'sending', 'retrying', 'blocked') ORDER BY order_key OFFSET 0) AS d ON TRUE
         ORDER BY l.urgency, l.ready_at, l.id, CASE WHEN d.begun_at IS NULL THEN 1 ELSE 0 END, d.order_key, d.id";
-    NEXT_READY = "SELECT MIN(at) FROM (SELECT MIN(ready_at) AS at FROM lanes WHERE target_id = $1 AND urgency = 0 AND ready_at > $2
-        UNION ALL SELECT MIN(ready_at) FROM lanes WHERE target_id = $1 AND urgency = 1 AND ready_at > $2
-        UNION ALL SELECT MIN(ready_at) FROM lanes WHERE target_id = $1 AND urgency = 2 AND ready_at > $2) AS firsts";
+    // What is least is asked for as the first: a server that believes that next to nothing waits reads all of it for a
+    // MIN.
+    NEXT_READY = "SELECT MIN(at) FROM (SELECT (SELECT ready_at FROM lanes WHERE target_id = $1 AND urgency = 0 AND ready_at > $2 ORDER BY ready_at LIMIT 1) AS at
+        UNION ALL SELECT (SELECT ready_at FROM lanes WHERE target_id = $1 AND urgency = 1 AND ready_at > $2 ORDER BY ready_at LIMIT 1)
+        UNION ALL SELECT (SELECT ready_at FROM lanes WHERE target_id = $1 AND urgency = 2 AND ready_at > $2 ORDER BY ready_at LIMIT 1)) AS firsts";
     /// Steps from target to target in the index: what it costs does not depend on how much waits.
-    READY_TARGETS = "WITH RECURSIVE targets (id) AS (SELECT MIN(target_id) FROM lanes WHERE ready_at IS NOT NULL
-        UNION ALL SELECT (SELECT MIN(target_id) FROM lanes WHERE ready_at IS NOT NULL AND target_id > targets.id) FROM targets WHERE targets.id IS NOT NULL)
+    READY_TARGETS = "WITH RECURSIVE targets (id) AS (SELECT (SELECT target_id FROM lanes WHERE ready_at IS NOT NULL ORDER BY target_id LIMIT 1)
+        UNION ALL SELECT (SELECT target_id FROM lanes WHERE ready_at IS NOT NULL AND target_id > targets.id ORDER BY target_id LIMIT 1) FROM targets WHERE targets.id IS NOT NULL)
         SELECT (SELECT direction FROM lanes WHERE target_id = targets.id AND ready_at IS NOT NULL LIMIT 1), targets.id FROM targets
         WHERE targets.id IS NOT NULL AND EXISTS (SELECT 1 FROM lanes WHERE target_id = targets.id AND urgency IN (0, 1, 2) AND ready_at <= $1)";
-    OLDEST_DUE = "WITH RECURSIVE targets (id) AS (SELECT MIN(target_id) FROM lanes WHERE ready_at IS NOT NULL
-        UNION ALL SELECT (SELECT MIN(target_id) FROM lanes WHERE ready_at IS NOT NULL AND target_id > targets.id) FROM targets WHERE targets.id IS NOT NULL),
+    OLDEST_DUE = "WITH RECURSIVE targets (id) AS (SELECT (SELECT target_id FROM lanes WHERE ready_at IS NOT NULL ORDER BY target_id LIMIT 1)
+        UNION ALL SELECT (SELECT target_id FROM lanes WHERE ready_at IS NOT NULL AND target_id > targets.id ORDER BY target_id LIMIT 1) FROM targets WHERE targets.id IS NOT NULL),
         urgencies (urgency) AS (SELECT 0 UNION ALL SELECT 1 UNION ALL SELECT 2)
-        SELECT MIN(at) FROM (SELECT (SELECT MIN(ready_at) FROM lanes WHERE target_id = targets.id AND urgency = urgencies.urgency AND ready_at IS NOT NULL) AS at
+        SELECT MIN(at) FROM (SELECT (SELECT ready_at FROM lanes WHERE target_id = targets.id AND urgency = urgencies.urgency AND ready_at IS NOT NULL ORDER BY ready_at LIMIT 1) AS at
             FROM targets CROSS JOIN urgencies WHERE targets.id IS NOT NULL AND targets.id NOT LIKE 'unrouted:%'
                 AND NOT EXISTS (SELECT 1 FROM instances AS i WHERE i.id = targets.id AND i.status = 'needs_auth') AND NOT EXISTS (SELECT 1 FROM accounts AS a WHERE a.id = targets.id AND a.status = 'needs_auth')) AS oldest";
     /// `$1`: an array of ids.
     LOCK = postgres "SELECT id FROM lanes WHERE id IN (SELECT value FROM json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)) AS value) ORDER BY id FOR NO KEY UPDATE";
-    /// `$1`: an array of [`Begin`]. Nothing begins in a lane whose account is gone, or goes to another target now.
+    /// `$1`: an array of [`Begin`]. A server that believes that nothing waits would rather look for the rows among
+    /// all that are pending than by their ids: it is not shown that they are pending ones. Nothing begins in a lane whose account is gone, or goes to another target now.
     BEGIN = sqlite "UPDATE deliveries SET status = 'sending', journal = r.value->>'journal', begun_at = COALESCE(begun_at, r.value->>'at'), fence = r.value->>'mark'
         FROM json_each($1) AS r WHERE deliveries.id = r.value->>'id' AND deliveries.fence IN (r.value->>'held', r.value->>'mark') AND deliveries.status IN ('queued', 'sending', 'retrying', 'blocked')
             AND (SELECT l.id FROM lanes AS l JOIN accounts AS a ON a.id = l.account_id WHERE l.id = deliveries.lane_id AND l.target_id = CASE l.direction WHEN 'to_x' THEN a.id ELSE a.instance_id END) IS NOT NULL"
         postgres "WITH held AS (UPDATE deliveries SET status = 'sending', journal = r.journal, begun_at = COALESCE(deliveries.begun_at, r.at), fence = r.mark
         FROM json_to_recordset(CAST(CAST($1 AS TEXT) AS JSON)) AS r (id TEXT, held BIGINT, mark BIGINT, journal TEXT, at BIGINT)
-        WHERE deliveries.id = r.id AND deliveries.fence IN (r.held, r.mark) AND deliveries.status IN ('queued', 'sending', 'retrying', 'blocked')
+        WHERE deliveries.id = r.id AND deliveries.fence IN (r.held, r.mark) AND CASE WHEN deliveries.status IN ('queued', 'sending', 'retrying', 'blocked') THEN TRUE ELSE FALSE END
             AND (SELECT l.id FROM lanes AS l JOIN accounts AS a ON a.id = l.account_id WHERE l.id = deliveries.lane_id AND l.target_id = CASE l.direction WHEN 'to_x' THEN a.id ELSE a.instance_id END) IS NOT NULL RETURNING deliveries.id)
         SELECT COALESCE(CAST(json_agg(id) AS TEXT), '[]') FROM held";
     BEGUN = sqlite "SELECT json_group_array(d.id) FROM json_each($1) AS r JOIN deliveries AS d ON d.id = r.value->>'id' AND d.fence = r.value->>'mark'";

@@ -29,6 +29,7 @@ statements! {
         WHERE lane_id = ANY (ARRAY(SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)))) AND status IN ('queued', 'sending', 'retrying', 'blocked')";
     LEFT_IN_LANE = "SELECT id, order_key FROM deliveries WHERE lane_id = $1 AND status IN ('queued', 'sending', 'retrying', 'blocked') AND order_key >= $2 AND COALESCE(instance_id, '') <> COALESCE($3, '')
         ORDER BY order_key LIMIT CAST($4 AS BIGINT)";
+    /// As for [`BEGIN`](super::lanes::BEGIN), a server is not shown that they are pending ones.
     MOVE_SOME = sqlite "UPDATE deliveries SET instance_id = $2, status = CASE status WHEN 'sending' THEN status ELSE $3 END, next_attempt_at = $4,
         fence = CASE status WHEN 'sending' THEN fence ELSE fence + 1 END,
         deadline_at = CASE status WHEN 'blocked' THEN $5 ELSE deadline_at END
@@ -36,7 +37,7 @@ statements! {
         postgres "UPDATE deliveries SET instance_id = $2, status = CASE status WHEN 'sending' THEN status ELSE $3 END, next_attempt_at = $4,
         fence = CASE status WHEN 'sending' THEN fence ELSE fence + 1 END,
         deadline_at = CASE status WHEN 'blocked' THEN $5 ELSE deadline_at END
-        WHERE id = ANY (ARRAY(SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)))) AND status IN ('queued', 'sending', 'retrying', 'blocked')";
+        WHERE id = ANY (ARRAY(SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)))) AND CASE WHEN status IN ('queued', 'sending', 'retrying', 'blocked') THEN TRUE ELSE FALSE END";
     VERSIONS = "SELECT id, version FROM instances UNION ALL SELECT id, version FROM accounts";
     WITH_STRAYS = "SELECT a.id FROM accounts AS a WHERE a.rerouted_at > $1 AND (SELECT l.id FROM lanes AS l
         WHERE l.account_id = a.id AND l.direction = 'to_servicenow' AND l.target_id <> COALESCE(a.instance_id, 'unrouted:' || a.id) LIMIT 1) IS NOT NULL
