@@ -11,7 +11,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::{Entry, VacantEntry};
 
 use super::account_delivery::{AccountTarget, OpenAccount};
-use super::arrivals::Arrivals;
+use super::arrivals::{Arrival, Arrivals};
 use super::backoff::Backoff;
 use super::engine::{Delivery, Drain, Reload};
 use super::instance_delivery::{InstanceTarget, OpenInstance};
@@ -23,7 +23,7 @@ use crate::cluster::leases::Lease;
 use crate::cluster::signals::Signal;
 use crate::kernel::{Mailbox, Terms, start};
 use crate::shared::Shared;
-use crate::store::deliveries::{Delivery as Row, Direction, NewDelivery};
+use crate::store::deliveries::{Direction, NewDelivery};
 use crate::store::routing::{self, FollowAccount, is_unrouted};
 use crate::store::{in_time, lanes};
 use crate::writer::{Apply, WriteError};
@@ -117,7 +117,7 @@ impl Fleet {
     /// Says that there is something to deliver to a target; starts its actor if there is none, here or at
     /// the replica that delivers for it.
     pub(crate) fn wake(&self, direction: Direction, target_id: &str) {
-        self.tell(direction, target_id, None);
+        self.tell(direction, target_id, Arrival::Somewhere);
     }
 
     /// The same, if this process delivers for the target.
@@ -130,10 +130,12 @@ impl Fleet {
     /// Says that a delivery was stored; `is_alone` when nothing else is pending in its lane.
     pub(crate) fn accepted(&self, new: NewDelivery, is_alone: bool) {
         let (direction, target_id) = (new.direction, new.target_id.clone());
-        self.tell(direction, &target_id, is_alone.then(|| new.into()));
+        let arrival =
+            if is_alone { Arrival::Alone(Box::new(new.into())) } else { Arrival::Behind(new.lane_id) };
+        self.tell(direction, &target_id, arrival);
     }
 
-    fn tell(&self, direction: Direction, target_id: &str, row: Option<Row>) {
+    fn tell(&self, direction: Direction, target_id: &str, arrival: Arrival) {
         // What has no instance yet waits until it gets one.
         if self.inner.is_stopping.load(Ordering::Acquire) || is_unrouted(target_id) {
             return;
@@ -143,13 +145,13 @@ impl Fleet {
             return;
         };
         match direction {
-            Direction::ToServicenow => self.tell_instance(target_id, lease, row),
-            Direction::ToX => self.tell_account(target_id, lease, row),
+            Direction::ToServicenow => self.tell_instance(target_id, lease, arrival),
+            Direction::ToX => self.tell_account(target_id, lease, arrival),
         }
     }
 
-    fn tell_instance(&self, id: &str, lease: Lease, row: Option<Row>) {
-        if self.inner.instances.get(id).is_some_and(|member| member.lease == lease && member.tell(row)) {
+    fn tell_instance(&self, id: &str, lease: Lease, arrival: Arrival) {
+        if self.inner.instances.get(id).is_some_and(|member| member.lease == lease && member.tell(arrival)) {
             return;
         }
         let Some(vacant) = Self::vacancy(&self.inner.instances, id, lease) else { return };
@@ -169,8 +171,8 @@ impl Fleet {
         ));
     }
 
-    fn tell_account(&self, id: &str, lease: Lease, row: Option<Row>) {
-        if self.inner.accounts.get(id).is_some_and(|member| member.lease == lease && member.tell(row)) {
+    fn tell_account(&self, id: &str, lease: Lease, arrival: Arrival) {
+        if self.inner.accounts.get(id).is_some_and(|member| member.lease == lease && member.tell(arrival)) {
             return;
         }
         let Some(vacant) = Self::vacancy(&self.inner.accounts, id, lease) else { return };
@@ -395,11 +397,8 @@ async fn reload<T: Target>(members: &DashMap<String, Member<T>>, id: &str) {
 impl<T: Target> Member<T> {
     /// Hands a row over, or says that there is something to look for. `false` when the actor is gone; the
     /// next one looks at the store when it starts.
-    fn tell(&self, row: Option<Row>) -> bool {
-        match row {
-            Some(row) => self.arrivals.hand(row),
-            None => self.arrivals.note(),
-        }
+    fn tell(&self, arrival: Arrival) -> bool {
+        self.arrivals.add(arrival);
         self.mailbox.nudge()
     }
 

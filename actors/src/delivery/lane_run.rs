@@ -145,11 +145,11 @@ pub(crate) async fn run_lane(
                 return report;
             }
             // An older message may have come late: it goes before what has not begun.
-            if run.arrivals.n_noted() != n_arrivals {
+            if run.arrivals.came_since(lane_id, n_arrivals) {
                 break;
             }
         }
-        if is_last_page && run.arrivals.n_noted() == n_arrivals {
+        if is_last_page && !run.arrivals.came_since(lane_id, n_arrivals) {
             return report;
         }
     }
