@@ -10,7 +10,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, PgConnection, PgPool, SqliteConnection, SqlitePool};
 
@@ -38,6 +37,7 @@ pub(crate) mod routing;
 mod schema;
 pub(crate) mod sealed;
 pub(crate) mod server;
+mod session;
 pub(crate) mod shards;
 pub(crate) mod tokens;
 pub(crate) mod turns;
@@ -50,7 +50,9 @@ pub(crate) use dialect::Sql;
 pub use error::StoreError;
 pub(crate) use error::{in_time, within};
 pub(crate) use schema::SchemaState;
-use schema::{POSTGRES_MIGRATIONS, migrations_in};
+use schema::migrations_in;
+pub(crate) use session::{Session, session_pool};
+use session::{postgres_options, session_name};
 
 /// The database, for reading. Clones share their connections.
 #[derive(Clone)]
@@ -170,7 +172,7 @@ impl Db {
         let options = options.clone().application_name(&session_name("casewire", &options));
         server::refuse_unfit(&options).await?;
         let pool = session_pool()
-            .max_connections(16)
+            .max_connections(12)
             .acquire_timeout(Duration::from_secs(5))
             .connect_with(options)
             .await?;
@@ -203,52 +205,8 @@ impl Db {
     }
 }
 
-/// Said at the start of every session, not as options of the connection: poolers do not pass those on.
-///
-/// A process that is stopped in the middle of a transaction must not keep what it locked. And every statement
-/// here finds its rows by an index, in few steps: a server that planned it while a table was nearly empty must
-/// not go on reading the whole of it when it is full.
-const SESSION: &str = "SET idle_in_transaction_session_timeout = '2s'; SET lock_timeout = '10s'; \
-    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
-
-/// How long a connection may take to show that its server is there.
-const PING_LIMIT: Duration = Duration::from_secs(2);
-
-/// Options of a pool whose sessions begin as they must, and in which a server that is gone without a word, as when
-/// its machine fails, occupies no place for longer than a moment.
-pub(crate) fn session_pool() -> PgPoolOptions {
-    PgPoolOptions::new()
-        .after_connect(|conn, _| Box::pin(begin_session(conn)))
-        .test_before_acquire(false)
-        .before_acquire(|conn, _| Box::pin(is_there(conn)))
-        .after_release(|conn, _| Box::pin(is_there(conn)))
-}
-
-/// A server that another one's log is played back on may be behind: what was revoked counts there still.
-async fn begin_session(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(SESSION).execute(&mut *conn).await?;
-    let is_standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(conn).await?;
-    let refusal =
-        || std::io::Error::new(std::io::ErrorKind::NotConnected, "it is a standby that is not promoted yet");
-    if is_standby { Err(refusal().into()) } else { Ok(()) }
-}
-
-async fn is_there(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    within(PING_LIMIT, conn.ping()).await?;
-    Ok(true)
-}
-
-fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|_| StoreError::Unfit("the url is not a usable postgres:// address".to_owned()))?;
-    // Poolers refuse this one unless they are told otherwise, and no column here is a float.
-    Ok(options.extra_float_digits(None))
-}
-
-/// What sessions of this program are called on a server, so that others of the same database can be told
-/// from those of another schema, which the URL's `options` choose.
-fn session_name(what: &str, options: &PgConnectOptions) -> String {
-    let Some(options) = options.get_options() else { return what.to_owned() };
-    let digest = Sha256::digest(options);
-    format!("{what} {:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
+/// Eight digits that tell texts apart.
+fn short_digest(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    format!("{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
 }

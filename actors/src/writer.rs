@@ -12,7 +12,7 @@ use crate::kernel::mailbox::AskError;
 use crate::metrics::Metrics;
 use crate::store::deliveries::{Admission, NewDelivery};
 use crate::store::lanes::{Begin, Settle};
-use crate::store::{Conn, Db, StoreError};
+use crate::store::{Conn, Db, Session, StoreError};
 use crate::writer::group::{Pending, Request, commit};
 
 mod group;
@@ -22,11 +22,9 @@ pub(crate) use group::ALL;
 /// How many requests one commit takes at most, so that none waits long for others' work.
 const MAX_GROUP: usize = 512;
 
-/// So many commits run at once on a server, where each waits for the network; an embedded database takes
-/// one at a time.
-const COMMITS_AT_ONCE: usize = 4;
-/// So many requests are worth a commit beside the one that runs.
-const FULL_GROUP: usize = 48;
+/// How many requests are worth a commit beside so many others that run, on a server, where each waits for the
+/// network and the disk. What waits less than that shares the next one.
+const WORTH_A_COMMIT: [usize; 4] = [1, 6, 24, 48];
 
 /// Why a write was not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,12 +97,14 @@ pub(crate) struct Writer {
     leases: Leases,
     waiting: Vec<Request>,
     n_committing: usize,
+    /// Sessions with a server that nothing is committed over at the moment, the one used last at the end.
+    kept: Vec<Session>,
 }
 
 impl Writer {
     /// A writer with nothing waiting.
     pub(crate) fn new(db: Db, metrics: Metrics, leases: Leases) -> Self {
-        Self { db, metrics, leases, waiting: Vec::new(), n_committing: 0 }
+        Self { db, metrics, leases, waiting: Vec::new(), n_committing: 0, kept: Vec::new() }
     }
 
     fn enqueue<T: 'static>(
@@ -122,19 +122,19 @@ impl Writer {
     }
 
     fn commit_waiting(&mut self, context: &mut Context<Self>) {
-        let n_at_once = if self.db.is_embedded() { 1 } else { COMMITS_AT_ONCE };
-        // Beside a commit another one begins only when it is worth it: what waits shares the next one.
-        let n_worth_it = if self.n_committing == 0 { 1 } else { FULL_GROUP };
-        if self.n_committing >= n_at_once || self.waiting.len() < n_worth_it {
+        // An embedded database takes one at a time.
+        let worth = if self.db.is_embedded() { &WORTH_A_COMMIT[..1] } else { &WORTH_A_COMMIT };
+        if worth.get(self.n_committing).is_none_or(|n_worth| self.waiting.len() < *n_worth) {
             return;
         }
         let n_taken = self.waiting.len().min(MAX_GROUP);
         let group: Vec<Request> = self.waiting.drain(..n_taken).collect();
         self.n_committing += 1;
         // A task of its own: should the actor panic, the transaction under way still comes to its end.
-        let commit =
-            actix_rt::spawn(commit(self.db.clone(), self.metrics.clone(), self.leases.clone(), group));
-        context.spawn(commit.into_actor(self).map(|_, writer, context| {
+        let (db, metrics, leases) = (self.db.clone(), self.metrics.clone(), self.leases.clone());
+        let commit = actix_rt::spawn(commit(db, metrics, leases, group, self.kept.pop()));
+        context.spawn(commit.into_actor(self).map(|kept, writer, context| {
+            writer.kept.extend(kept.ok().flatten());
             writer.n_committing -= 1;
             writer.commit_waiting(context);
         }));

@@ -92,7 +92,7 @@ mod tests {
             furnish(&db).await;
             let message = new("7", "1");
             let batch = crate::store::batch::Batch { news: vec![&message], ..Default::default() };
-            batch.commit(&db).await.expect("a message");
+            batch.commit(&db, &mut None).await.expect("a message");
             let backlog = Backlog::default();
             assert_eq!(backlog.seen(), Seen::default(), "nothing is said before it is read");
             let before = backlog.read(&db).await;

@@ -44,7 +44,7 @@ statements! {
             FROM targets CROSS JOIN urgencies WHERE targets.id IS NOT NULL AND targets.id NOT LIKE 'unrouted:%'
                 AND NOT EXISTS (SELECT 1 FROM instances AS i WHERE i.id = targets.id AND i.status = 'needs_auth') AND NOT EXISTS (SELECT 1 FROM accounts AS a WHERE a.id = targets.id AND a.status = 'needs_auth')) AS oldest";
     /// `$1`: an array of ids.
-    LOCK = postgres "SELECT id FROM lanes WHERE id IN (SELECT value FROM json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)) AS value) ORDER BY id FOR NO KEY UPDATE";
+    LOCK = postgres "SELECT COUNT(*) FROM (SELECT id FROM lanes WHERE id IN (SELECT value FROM json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)) AS value) ORDER BY id FOR NO KEY UPDATE) AS locked";
     /// `$1`: an array of [`Begin`]. A server that believes that nothing waits would rather look for the rows among
     /// all that are pending than by their ids: it is not shown that they are pending ones. Nothing begins in a lane whose account is gone, or goes to another target now.
     BEGIN = sqlite "UPDATE deliveries SET status = 'sending', journal = r.value->>'journal', begun_at = COALESCE(begun_at, r.value->>'at'), fence = r.value->>'mark'

@@ -1,8 +1,9 @@
 //! The schema: how it stands against this program, and bringing it up to date.
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
+use super::batch::postgres as write_batch;
 use super::{Conn, Db, Sql, StoreError, copy};
 
 /// How the schema stands against this program.
@@ -29,7 +30,7 @@ const LOCK: Sql =
     Sql { sqlite: "", postgres: "SELECT pg_advisory_lock(1667330917, hashtext(current_schema()))" };
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
-pub(super) static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
 
 impl Db {
     /// Applies the missing migrations. Returns how many there were. Safe from several processes at once: on a
@@ -102,7 +103,7 @@ async fn migrate_alone(conn: &mut PgConnection) -> Result<Option<usize>, StoreEr
     let SchemaState::Behind(n_missing) = migrations_in(&mut Conn::Postgres(&mut *conn)).await? else {
         return Ok(Some(0));
     };
-    match POSTGRES_MIGRATIONS.run(&mut *conn).await {
+    match migrate_postgres(conn).await {
         Ok(()) => Ok(Some(n_missing)),
         Err(MigrateError::Execute(error)) => match error.into() {
             // A process of an earlier version takes the inner lock only.
@@ -111,6 +112,12 @@ async fn migrate_alone(conn: &mut PgConnection) -> Result<Option<usize>, StoreEr
         },
         Err(error) => Err(refusal(error)),
     }
+}
+
+/// Applies the missing migrations to a server, and makes the function that this program writes by.
+pub(super) async fn migrate_postgres(conn: &mut PgConnection) -> Result<(), MigrateError> {
+    POSTGRES_MIGRATIONS.run(&mut *conn).await?;
+    Ok(sqlx::raw_sql(AssertSqlSafe(write_batch::DEFINITION.as_str())).execute(conn).await.map(drop)?)
 }
 
 /// Why migrations were not applied.
@@ -139,7 +146,12 @@ pub(super) async fn migrations_in(conn: &mut Conn<'_>) -> Result<SchemaState, St
     if applied.iter().any(|&version| known.iter().all(|migration| migration.version != version)) {
         return Ok(SchemaState::Ahead);
     }
-    let n_missing = known.iter().filter(|migration| !applied.contains(&migration.version)).count();
+    let mut n_missing = known.iter().filter(|migration| !applied.contains(&migration.version)).count();
+    if let (0, Conn::Postgres(conn)) = (n_missing, conn)
+        && !write_batch::is_defined(conn).await?
+    {
+        n_missing = 1;
+    }
     Ok(if n_missing == 0 { SchemaState::Current } else { SchemaState::Behind(n_missing) })
 }
 

@@ -57,7 +57,7 @@ pub(in crate::store) async fn postgres_url() -> Option<String> {
 }
 
 /// A database in a new schema on the PostgreSQL server of the tests, if there is one.
-async fn postgres() -> Option<Db> {
+pub(in crate::store) async fn postgres() -> Option<Db> {
     let url = postgres_url().await?;
     let db = Db::connect(&url).await.expect("a connection to the new schema");
     db.migrate().await.expect("migrations apply");
@@ -179,7 +179,7 @@ async fn migrating_twice_does_nothing_the_second_time() {
 /// Stores outcomes, as the writer does.
 pub(in crate::store) async fn settle(db: &Db, settles: &[crate::store::lanes::Settle]) {
     let batch = batch::Batch { settles: settles.iter().collect(), ..batch::Batch::default() };
-    batch.commit(db).await.expect("outcomes are stored");
+    batch.commit(db, &mut None).await.expect("outcomes are stored");
 }
 
 #[tokio::test]

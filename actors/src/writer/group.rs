@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::store::batch::{Batch, Written};
 use crate::store::deliveries::{Admission, NewDelivery};
 use crate::store::lanes::{Begin, Settle};
-use crate::store::{Conn, Db, StoreError, in_time};
+use crate::store::{Conn, Db, Session, StoreError, in_time};
 
 /// How often a commit that lost against another is written again.
 const MAX_DEADLOCKS: usize = 4;
@@ -30,14 +30,21 @@ pub(super) enum Request {
     Flush(Reply<()>),
 }
 
-/// Commits a group and answers its callers.
-pub(super) async fn commit(db: Db, metrics: Metrics, leases: Leases, mut group: Vec<Request>) {
+/// Commits a group and answers its callers. Returns the session that the next group may be committed over.
+pub(super) async fn commit(
+    db: Db,
+    metrics: Metrics,
+    leases: Leases,
+    mut group: Vec<Request>,
+    mut kept: Option<Session>,
+) -> Option<Session> {
     let begun = Instant::now();
     let outcomes = if db.is_embedded() {
         // Never cut short: it would leave its transaction open.
-        write(&db, leases.replica(), &mut group).await
+        write(&db, leases.replica(), &mut group, &mut kept).await
     } else {
-        let written = in_time(async { Ok(write(&db, leases.replica(), &mut group).await) }).await;
+        let writing = Box::pin(write(&db, leases.replica(), &mut group, &mut kept));
+        let written = in_time(async { Ok(writing.await) }).await;
         // Whoever asked may ask again: the same rows written twice are there once.
         written.unwrap_or_else(|late| vec![Err(late); group.len()])
     };
@@ -47,13 +54,19 @@ pub(super) async fn commit(db: Db, metrics: Metrics, leases: Leases, mut group: 
     for (request, outcome) in group.into_iter().zip(outcomes) {
         request.answer(outcome);
     }
+    kept
 }
 
 /// Two commits that wait for each other's rows are told apart by the server, which gives up one of them:
 /// that one is written again.
-async fn write(db: &Db, replica: Option<&str>, group: &mut [Request]) -> Vec<Outcome> {
+async fn write(
+    db: &Db,
+    replica: Option<&str>,
+    group: &mut [Request],
+    kept: &mut Option<Session>,
+) -> Vec<Outcome> {
     for _ in 0..MAX_DEADLOCKS {
-        match try_write(db, replica, group).await {
+        match try_write(db, replica, group, kept).await {
             Err(StoreError::Contended) => {}
             ended => return ended.unwrap_or_else(|error| vec![Err(error); group.len()]),
         }
@@ -65,8 +78,9 @@ async fn try_write(
     db: &Db,
     replica: Option<&str>,
     group: &mut [Request],
+    kept: &mut Option<Session>,
 ) -> Result<Vec<Outcome>, StoreError> {
-    match write_together(db, replica, group).await {
+    match write_together(db, replica, group, kept).await {
         Ok(written) => Ok(vec![Ok(Rc::new(written)); group.len()]),
         Err(error) if error.is_transient() => Err(error),
         // One of them was refused, and with it the whole transaction.
@@ -78,9 +92,10 @@ async fn write_together(
     db: &Db,
     replica: Option<&str>,
     group: &mut [Request],
+    kept: &mut Option<Session>,
 ) -> Result<Written, StoreError> {
     if !group.iter().any(Request::is_other) {
-        return batch(replica, group).commit(db).await;
+        return batch(replica, group).commit(db, kept).await;
     }
     let mut transaction = db.begin().await?;
     let written = batch(replica, group).write(&mut transaction.conn()).await?;

@@ -11,9 +11,7 @@ use super::tables::{
 use crate::copy::CopyError;
 use crate::store::deliveries::to_json;
 use crate::store::server::refuse_unfit;
-use crate::store::{
-    Conn, POSTGRES_MIGRATIONS, SchemaState, StoreError, migrations_in, postgres_options, schema, session_name,
-};
+use crate::store::{Conn, SchemaState, StoreError, migrations_in, postgres_options, schema, session_name};
 
 /// How long sessions that are ending, such as those of a copy that was killed, may take: so many looks, so
 /// far apart.
@@ -52,7 +50,7 @@ impl Target {
             SchemaState::Current => Ok(()),
             SchemaState::Ahead => Err(CopyError::TargetAhead),
             SchemaState::Behind(_) => {
-                let migrated = POSTGRES_MIGRATIONS.run(&mut self.conn).await;
+                let migrated = schema::migrate_postgres(&mut self.conn).await;
                 migrated.map_err(|error| CopyError::Target(schema::refusal(error)))
             }
         }

@@ -109,7 +109,7 @@ impl Pair<'_> {
                 };
                 let replica = self.replica(name);
                 let batch = Batch { replica: replica.as_deref(), begins: vec![&begin], ..Batch::default() };
-                let written = batch.commit(self.db).await.expect("a commit");
+                let written = batch.commit(self.db, &mut None).await.expect("a commit");
                 (format!("{stands}"), format!("{}", !written.begun.is_empty()))
             }
             Ask::Settle { name, older, nth, held, is_new_mark, is_delivered } => {
@@ -130,7 +130,7 @@ impl Pair<'_> {
                 };
                 let replica = self.replica(name);
                 let batch = Batch { replica: replica.as_deref(), settles: vec![&settle], ..Batch::default() };
-                let written = batch.commit(self.db).await.expect("a commit");
+                let written = batch.commit(self.db, &mut None).await.expect("a commit");
                 (format!("{stands}"), format!("{}", !written.settled.is_empty()))
             }
         }

@@ -54,7 +54,7 @@ pub(crate) fn new(customer: &str, source: &str) -> NewDelivery {
 /// Stores new deliveries; says of those that were added how many are pending in their lane.
 pub(in crate::store) async fn admit(db: &Db, rows: &[NewDelivery]) -> BTreeMap<String, i64> {
     let batch = Batch { news: rows.iter().collect(), ..Batch::default() };
-    let added = batch.commit(db).await.expect("rows are admitted").added;
+    let added = batch.commit(db, &mut None).await.expect("rows are admitted").added;
     added.into_iter().map(|(id, (n_pending, _))| (id, n_pending)).collect()
 }
 
@@ -114,7 +114,8 @@ async fn a_lane_goes_as_written_but_what_has_begun_goes_first() {
         assert_eq!(order(of_lane(&db, &lane, "i1", 9).await.expect("rows")), ["d20", "d900", "d1000"]);
         assert_eq!(of_lane(&db, &lane, "i2", 9).await, Ok(vec![]), "it is not that one's");
 
-        let written = Batch { begins: vec![&intent("d900", 0, 5)], ..Batch::default() }.commit(&db).await;
+        let written =
+            Batch { begins: vec![&intent("d900", 0, 5)], ..Batch::default() }.commit(&db, &mut None).await;
         assert_eq!(written.expect("an intent is stored").begun.len(), 1);
         assert_eq!(order(of_lane(&db, &lane, "i1", 9).await.expect("rows")), ["d900", "d20", "d1000"]);
     })
@@ -181,13 +182,16 @@ async fn an_attempt_that_lost_its_delivery_writes_nothing() {
         let lane = Direction::ToServicenow.lane_id("a1", "7");
         let try_begin = async |held: i64, mark: i64| -> Written {
             let intent = intent("d1", held, mark);
-            Batch { begins: vec![&intent], ..Batch::default() }.commit(&db).await.expect("a commit")
+            Batch { begins: vec![&intent], ..Batch::default() }
+                .commit(&db, &mut None)
+                .await
+                .expect("a commit")
         };
         let try_settle = async |held: i64, mark: i64, end_mark: i64, conversation: Option<Conversation>| {
             let settle =
                 Settle { held, mark, end_mark, conversation, ..ended("d1", &lane, "retrying", 0, 500) };
             let batch = Batch { settles: vec![&settle], ..Batch::default() };
-            !batch.commit(&db).await.expect("a commit").settled.is_empty()
+            !batch.commit(&db, &mut None).await.expect("a commit").settled.is_empty()
         };
         let n_attempts = async || {
             let attempts = crate::store::records::attempts(&db, "d1").await.expect("attempts");
@@ -221,7 +225,7 @@ async fn a_refused_batch_leaves_no_transaction_behind() {
         let mut namesake = new("7", "1");
         namesake.id = "d0".to_owned();
         let batch = Batch { news: vec![&namesake], ..Batch::default() };
-        assert_eq!(batch.commit(&db).await, Err(StoreError::Duplicate));
+        assert_eq!(batch.commit(&db, &mut None).await, Err(StoreError::Duplicate));
         assert_eq!(admit(&db, &[new("7", "1")]).await.len(), 1);
     })
     .await;
@@ -311,7 +315,7 @@ async fn a_full_disk_refuses_for_a_while_and_nothing_more() {
         let mut large = new("7", "1");
         large.payload = "x".repeat(200_000);
         let batch = Batch { news: vec![&large], ..Batch::default() };
-        let refused = batch.commit(&db).await;
+        let refused = batch.commit(&db, &mut None).await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
 
         // A transaction of several statements that cannot be committed.

@@ -34,7 +34,7 @@ async fn count(db: &Db, query: &'static str) -> i64 {
 async fn may_begin(db: &Db, id: &str, held: i64) -> bool {
     let intent = intent(id, held, held + 5);
     let batch = batch::Batch { begins: vec![&intent], ..batch::Batch::default() };
-    !batch.commit(db).await.expect("a commit").begun.is_empty()
+    !batch.commit(db, &mut None).await.expect("a commit").begun.is_empty()
 }
 
 async fn asked(db: &Db) -> Vec<(ErrandKind, String)> {

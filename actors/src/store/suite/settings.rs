@@ -244,7 +244,7 @@ async fn what_is_accepted_goes_where_its_account_feeds_now() {
         of_another.lane_id = Direction::ToServicenow.lane_id("a1", "8");
         let late = [message("d2", "queued", Some("i1")), of_another];
         let batch = batch::Batch { news: late.iter().collect(), ..batch::Batch::default() };
-        let added = batch.commit(&db).await.expect("rows are admitted").added;
+        let added = batch.commit(&db, &mut None).await.expect("rows are admitted").added;
         let expected = [("d2", (2, "i2")), ("d3", (1, "i2"))];
         assert_eq!(added, expected.map(|(id, (n, to))| (id.to_owned(), (n, to.to_owned()))).into());
         assert_eq!((lanes_of(&db, "i1").await, lanes_of(&db, "i2").await), (0, 2));
@@ -256,7 +256,7 @@ async fn what_is_accepted_goes_where_its_account_feeds_now() {
         // Whoever read the first one for the instance of before begins nothing with it any more.
         let intent = super::deliveries::intent("d1", 0, 5);
         let batch = batch::Batch { begins: vec![&intent], ..batch::Batch::default() };
-        assert!(batch.commit(&db).await.expect("a commit").begun.is_empty());
+        assert!(batch.commit(&db, &mut None).await.expect("a commit").begun.is_empty());
     })
     .await;
 }

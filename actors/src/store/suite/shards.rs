@@ -23,7 +23,7 @@ async fn may_begin(db: &Db, replica: &str, shard: i64, epoch: i64, mark: i64) ->
     let mut intent = intent("d1", 0, mark);
     intent.lease = Lease { shard, epoch, since: None };
     let batch = Batch { replica: Some(replica), begins: vec![&intent], ..Batch::default() };
-    !batch.commit(db).await.expect("a commit").begun.is_empty()
+    !batch.commit(db, &mut None).await.expect("a commit").begun.is_empty()
 }
 
 async fn take(pool: &PgPool, replica: &str, lease_ms: i64, n: i64) -> Vec<Held> {
