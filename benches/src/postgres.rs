@@ -17,7 +17,15 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 /// Owns every database.
 const OWNER: &str = "casewire";
 /// Everything else is the default; `fsync` above all.
-const SETTINGS: [&str; 3] = ["listen_addresses=", "max_connections=300", "shared_buffers=256MB"];
+const SETTINGS: [&str; 5] = [
+    "listen_addresses=",
+    "max_connections=300",
+    "shared_buffers=256MB",
+    "min_wal_size=1GB",
+    "max_wal_size=2GB",
+];
+/// Files of the log that it is given, of 16 MiB.
+const N_LOG_FILES: usize = 60;
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// A running server; dropping it ends it and removes its files.
@@ -117,7 +125,18 @@ impl Server {
         let child = command.stdout(log.try_clone()?).stderr(log).spawn().context("cannot start postgres")?;
         let mut server = Self { child, programs, folder, sockets, account };
         server.wait_until_ready().await?;
+        server.make_log().await?;
         Ok(server)
+    }
+
+    /// A server that has run for a while writes its log into files that it has. A new one makes each of them first,
+    /// and everybody waits: <https://www.postgresql.org/docs/15/wal-configuration.html>.
+    async fn make_log(&self) -> Result<()> {
+        let mut database = Database::open(&self.url("postgres")).await?;
+        for _ in 0..N_LOG_FILES {
+            database.run("SELECT pg_logical_emit_message(FALSE, 'bench', ''), pg_switch_wal()").await?;
+        }
+        database.run("CHECKPOINT").await
     }
 
     async fn wait_until_ready(&mut self) -> Result<()> {
