@@ -22,7 +22,7 @@ use crate::writer::{Apply, WriteError};
 /// How often it looks for replays that it was not told of: those that a command has stored.
 const EVERY: Duration = Duration::from_secs(1);
 /// How many dead letters one step looks at: erased ones do not count against the rate.
-const LOOKS_AT: usize = 1000;
+const LOOKS_AT: usize = 200;
 
 /// Whether this process may carry replays on now. Asked before each step; must not block.
 pub(crate) type MayRun = Arc<dyn Fn() -> bool + Send + Sync>;

@@ -11,8 +11,9 @@ use crate::domain::rate::{Rate, RateError};
 
 /// Up to so many dead letters are put back within the request that asks for it.
 pub const AT_ONCE: i64 = 100;
-/// One step puts back at most so many, so that no other write waits longer behind it than a millisecond or two.
-const MAX_STEP: u32 = 50;
+/// One step puts back at most so many: no other write waits longer behind it than a millisecond or two, and what
+/// it puts back does not come in a crowd, which others would wait behind.
+const MAX_STEP: u32 = 10;
 /// The fastest and the slowest rate, in messages a second and a minute.
 const MAX_PER_SECOND: i64 = 1000;
 const MINUTE_MS: i64 = 60_000;
@@ -190,7 +191,7 @@ mod tests {
         for text in ["50 per 1s", "700 per 1s", "1000 per 1s", "10 per 10ms", "60000 per 1h", "1 per 1m"] {
             let rate: ReplayRate = text.parse().unwrap();
             let Pace { n_messages, pause_ms } = rate.pace();
-            assert!((1..=50).contains(&n_messages) && pause_ms >= 1, "{text}");
+            assert!((1..=10).contains(&n_messages) && pause_ms >= 1, "{text}");
             // A period is half open: it holds as many steps as begin before its end.
             let n_steps = (rate.0.period_ms() + pause_ms - 1) / pause_ms;
             let n = i64::try_from(n_messages).unwrap() * n_steps;
@@ -203,11 +204,11 @@ mod tests {
     fn replays_of_a_user_share_the_fastest_rate() {
         let pace = |n_messages, pause_ms| Pace { n_messages, pause_ms };
         let cases = [
-            ("1000 per 1s", 1, pace(50, 50)),
-            ("1000 per 1s", 3, pace(16, 50)),
-            ("1000 per 1s", 10, pace(5, 50)),
+            ("1000 per 1s", 1, pace(10, 10)),
+            ("1000 per 1s", 3, pace(3, 10)),
+            ("1000 per 1s", 10, pace(1, 10)),
             ("10 per 10ms", 10, pace(1, 10)),
-            ("50 per 1s", 10, pace(50, 1000)),
+            ("50 per 1s", 10, pace(10, 200)),
             ("1 per 1m", 10, pace(1, 60_000)),
         ];
         for (text, n_running, expected) in cases {

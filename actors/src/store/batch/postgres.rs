@@ -140,14 +140,15 @@ impl Batch<'_> {
         self.settles.retain(|settle| is_held(&settle.lease));
     }
 
-    /// Two commits that take the same lanes, one of them for what is new and the other for what has ended, must
-    /// not wait for each other: who does both takes them first, in one order.
+    /// Two commits that take the same lanes, for what is new or for what has ended, must not wait for each other:
+    /// each takes them first, in one order, unless there is only one to take.
     fn contested_lanes(&self) -> Vec<&str> {
-        if self.news.is_empty() || self.settles.is_empty() {
+        let of_news = self.news.iter().map(|new| new.lane_id.as_str());
+        let of_settles = self.settles.iter().map(|settle| settle.lane_id.as_str());
+        if self.news.is_empty() && self.settles.len() < 2 {
             return Vec::new();
         }
-        let of_news = self.news.iter().map(|new| new.lane_id.as_str());
-        of_news.chain(self.settles.iter().map(|settle| settle.lane_id.as_str())).collect()
+        of_news.chain(of_settles).collect()
     }
 }
 

@@ -337,3 +337,32 @@ async fn a_full_disk_refuses_for_a_while_and_nothing_more() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn commits_side_by_side_never_wait_for_each_other_in_a_circle() {
+    on_every_database(|db| async move {
+        furnish(&db).await;
+        let message = |lane: u32, round: u32| new(&lane.to_string(), &format!("{lane}r{round}"));
+        let messages =
+            |round: u32| -> Vec<NewDelivery> { (10..50).map(|lane| message(lane, round)).collect() };
+        admit(&db, &messages(0)).await;
+        let (mut one, mut other) = (None, None);
+        for round in 0..20 {
+            // What ends goes through the lanes in one order, what comes in the other.
+            let outcomes: Vec<Settle> = messages(round)
+                .iter()
+                .rev()
+                .map(|row| Settle { end_mark: 1, ..ended(&row.id, &row.lane_id, "delivered", 1, 0) })
+                .collect();
+            let ending = Batch { settles: outcomes.iter().collect(), ..Batch::default() };
+            let news = messages(round + 1);
+            let coming = Batch { news: news.iter().collect(), ..Batch::default() };
+            let (ended, came) =
+                futures_util::future::join(ending.commit(&db, &mut one), coming.commit(&db, &mut other))
+                    .await;
+            assert_eq!(ended.map(|written| written.settled.len()), Ok(40), "round {round}");
+            assert_eq!(came.map(|written| written.added.len()), Ok(40), "round {round}");
+        }
+    })
+    .await;
+}
