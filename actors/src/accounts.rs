@@ -19,10 +19,11 @@ use crate::domain::secret::Secret;
 use crate::domain::user::{NewUser, Profile, User};
 use crate::kernel::{AskError, Mailbox};
 use crate::shared::Shared;
+use crate::store::Change;
 use crate::store::users::{self, Deletion};
 use crate::store::{Db, StoreError};
 use crate::token_store::{ForgetUser, TokenStore, Tokens};
-use crate::writer::{Apply, Change, WriteError};
+use crate::writer::{Apply, WriteError};
 
 // Messages
 

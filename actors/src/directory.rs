@@ -28,8 +28,8 @@ use crate::domain::sealing::Sealer;
 use crate::kernel::{AskError, Mailbox, start};
 use crate::routes::Routes;
 use crate::shared::Shared;
+use crate::store::StoreError;
 use crate::store::accounts::TouchAccounts;
-use crate::store::{StoreError, in_time};
 use crate::writer::{Apply, WriteError};
 
 /// How many questions may wait.
@@ -204,7 +204,7 @@ impl Directory {
             return;
         }
         let desk = self.desk.clone();
-        let reload = async move { in_time(desk.routes.refresh(&desk.shared.db)).await };
+        let reload = async move { desk.routes.refresh(&desk.shared.db).await };
         context.spawn(reload.into_actor(self).map(|reloaded, directory, _| {
             directory.is_reloading = false;
             match reloaded {

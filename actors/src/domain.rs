@@ -6,6 +6,7 @@ pub mod duration;
 pub mod failure;
 pub mod fields;
 pub mod instance;
+pub(crate) mod lease;
 pub mod password;
 pub mod rate;
 pub mod record;

@@ -12,9 +12,10 @@ use actix::prelude::*;
 use crate::directory::{ChangeKind, OnChanged, Target, TargetChange};
 use crate::kernel::{Mailbox, start};
 use crate::shared::Shared;
+use crate::store::Change;
 use crate::store::errands::{self, BuryAccount, BuryUser, Close, Errand, ErrandKind};
 use crate::store::routing::{MoveOn, Reopen, Spot};
-use crate::writer::{Apply, Change, WriteError};
+use crate::writer::{Apply, WriteError};
 
 /// How often it looks for errands.
 const EVERY: Duration = Duration::from_secs(1);

@@ -19,6 +19,7 @@ mod dialect;
 pub(crate) mod accounts;
 pub(crate) mod app_budgets;
 pub(crate) mod batch;
+mod change;
 pub(crate) mod conversations;
 pub(crate) mod copy;
 pub(crate) mod deliveries;
@@ -46,6 +47,7 @@ pub(crate) mod users;
 #[cfg(test)]
 pub(crate) mod suite;
 
+pub(crate) use change::Change;
 pub(crate) use dialect::Sql;
 pub use error::StoreError;
 pub(crate) use error::{in_time, within};

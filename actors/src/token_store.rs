@@ -30,10 +30,11 @@ use self::sessions::Sessions;
 use crate::domain::token::{Digest, NewToken, Session, TokenInfo, TokenKind, write_token};
 use crate::domain::token_policy::TokenPolicy;
 use crate::shared::Shared;
+use crate::store::Change;
 use crate::store::tokens::{self, Issued, TokenRow};
 use crate::store::turns::Turns;
-use crate::store::{StoreError, in_time, marks};
-use crate::writer::{Apply, Change, WriteError};
+use crate::store::{StoreError, marks};
+use crate::writer::{Apply, WriteError};
 
 const POLL_EVERY: Duration = Duration::from_millis(100);
 const LEASE: Duration = Duration::from_millis(200);
@@ -80,7 +81,7 @@ impl TokenStore {
         }
         self.is_polling = true;
         let (db, asked_at) = (self.shared.db.clone(), Instant::now());
-        let reading = async move { in_time(marks::read(&db, marks::TOKENS)).await };
+        let reading = async move { marks::read(&db, marks::TOKENS).await };
         context.spawn(reading.into_actor(self).map(move |mark, store, _| {
             store.is_polling = false;
             match mark {

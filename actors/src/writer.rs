@@ -12,7 +12,7 @@ use crate::kernel::mailbox::AskError;
 use crate::metrics::Metrics;
 use crate::store::deliveries::{Admission, NewDelivery};
 use crate::store::lanes::{Begin, Settle};
-use crate::store::{Conn, Db, Session, StoreError};
+use crate::store::{Change, Db, Session, StoreError};
 use crate::writer::group::{Pending, Request, commit};
 
 mod group;
@@ -45,15 +45,6 @@ impl WriteError {
             Self::Ask(_) => true,
         }
     }
-}
-
-/// A change that is not one of the frequent ones. Applied in the group's transaction, under a savepoint; more
-/// than once, when the transaction has to begin anew.
-pub(crate) trait Change: Clone + Send + 'static {
-    /// What the caller gets after the commit.
-    type Output: Send + 'static;
-    /// Applies the change.
-    fn apply(self, conn: &mut Conn<'_>) -> impl Future<Output = Result<Self::Output, StoreError>>;
 }
 
 /// Applies a [`Change`].

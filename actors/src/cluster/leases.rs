@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
+use crate::domain::lease::Lease;
 use crate::store::shards::Held;
 
 /// Into so many shards all targets are divided.
@@ -16,27 +17,6 @@ pub(crate) const N_SHARDS: usize = 256;
 /// The shard of an instance or account: the same in every process and version.
 pub(crate) fn shard_of(target_id: &str) -> usize {
     usize::from(Sha256::digest(target_id.as_bytes())[0])
-}
-
-/// The right to deliver for a target, as it was when it was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lease {
-    pub(crate) shard: i64,
-    pub(crate) epoch: i64,
-    /// Since when this process has it: nobody else has made a call under it since then. `None`: there never
-    /// was anybody else.
-    pub(crate) since: Option<Instant>,
-}
-
-impl Lease {
-    /// That of the only process.
-    pub(crate) const ALONE: Self = Self { shard: 0, epoch: 0, since: None };
-}
-
-impl Default for Lease {
-    fn default() -> Self {
-        Self::ALONE
-    }
 }
 
 /// The leases of this process. Clones share them.

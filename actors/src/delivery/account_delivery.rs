@@ -17,11 +17,11 @@ use super::target::{Equipment, Health, Opening, Target};
 use crate::domain::app_limit::{DAY_MS, DIRECT_MESSAGES_A_DAY, POSTS_A_DAY};
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::domain::rate::Rate;
+use crate::store::StoreError;
 use crate::store::accounts::{self, SetStatus};
 use crate::store::app_budgets::{self, Learn, TakeCall};
 use crate::store::deliveries::{self, Delivery as Row};
 use crate::store::shards::Fenced;
-use crate::store::{StoreError, in_time};
 use crate::writer::{Apply, Claim};
 use crate::x::client::{AccountCredentials, Search, Sent, Stamp, XClient};
 use crate::x::errors::{CallError, Refusal};
@@ -94,7 +94,7 @@ impl Target for AccountTarget {
             version: Some(health.version),
         };
         // The next change says it again.
-        let change = Fenced::new(&run.shared.leases, run.lease, change);
+        let change = Fenced::new(run.shared.leases.replica(), run.lease, change);
         let _unsaved = run.shared.writer.ask(Apply(change)).await;
     }
 
@@ -278,13 +278,10 @@ impl AccountCourier {
         let allowance = self.allowance(answer.channel);
         allowance.may_look_up(run.now_ms())?;
         let since_ms = sent_at - CLOCK_SLACK_MS;
-        let others = in_time(deliveries::message_ids_since(
-            &run.shared.db,
-            &self.account_id,
-            since_ms - CLOCK_SLACK_MS,
-        ))
-        .await
-        .map_err(|error| store_failure(&error.to_string()))?;
+        let others =
+            deliveries::message_ids_since(&run.shared.db, &self.account_id, since_ms - CLOCK_SLACK_MS)
+                .await
+                .map_err(|error| store_failure(&error.to_string()))?;
         let search = Search { text: &answer.text, since_ms, except: &others };
         self.gate.pass().await?;
         let nonce = run.shared.sources.nonce();

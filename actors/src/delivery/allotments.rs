@@ -9,13 +9,13 @@ use std::rc::Rc;
 
 use super::rate_window::counted_ms;
 use super::run::{lost_lease, store_failure};
-use crate::cluster::leases::Lease;
 use crate::domain::failure::Failure;
+use crate::domain::lease::Lease;
 use crate::domain::rate::Rate;
 use crate::shared::Shared;
+use crate::store::StoreError;
 use crate::store::rate_allotments::{self, TakeAllotment};
 use crate::store::shards::Fenced;
-use crate::store::{StoreError, in_time};
 use crate::writer::{Apply, WriteError};
 
 /// After a change of owner a rate with a period up to this simply counts as used up: that is as short a wait.
@@ -73,7 +73,7 @@ impl Allotments {
             now_ms,
             forget_until_ms: now_ms - counted_ms(rate),
         };
-        let taking = Fenced::new(&self.shared.leases, self.lease, taking);
+        let taking = Fenced::new(self.shared.leases.replica(), self.lease, taking);
         let taken = match self.shared.writer.ask(Apply(taking)).await {
             Ok(taken) => taken.map_err(WriteError::from),
             Err(error) => Err(error.into()),
@@ -91,8 +91,8 @@ impl Allotments {
     /// When calls started that count still, by what owners of before have stored; the oldest first.
     pub(crate) async fn starts(&self, rate: Rate) -> Result<Vec<i64>, StoreError> {
         let now_ms = self.shared.sources.now_ms();
-        let since = rate_allotments::since(&self.shared.db, &self.instance_id, now_ms - counted_ms(rate));
-        let mut taken = in_time(since).await?;
+        let since_ms = now_ms - counted_ms(rate);
+        let mut taken = rate_allotments::since(&self.shared.db, &self.instance_id, since_ms).await?;
         taken.sort_unstable_by_key(|(_, closed_at)| closed_at.unwrap_or(now_ms));
         let of_each = taken.into_iter().flat_map(|(n_calls, closed_at)| {
             let n_calls = usize::try_from(n_calls).unwrap_or_default();

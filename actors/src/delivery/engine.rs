@@ -22,7 +22,7 @@ use super::target::{Equipment, Target};
 use crate::domain::rate::Rate;
 use crate::kernel::mailbox::Nudge;
 use crate::store::lanes::ReadyLane;
-use crate::store::{StoreError, in_time, lanes};
+use crate::store::{StoreError, lanes};
 
 /// Lanes with so many messages are read whole with the look at what is ready.
 const SMALL_LANE: i64 = 4;
@@ -144,7 +144,7 @@ impl<T: Target> Delivery<T> {
             let next_at = lanes::next_ready_at(&run.shared.db, target.id(), now_ms).await?;
             Ok::<_, StoreError>((equipment, Ready { lanes, n_arrivals, next_at }))
         };
-        context.spawn(in_time(reading).into_actor(self).map(move |read, actor, context| {
+        context.spawn(reading.into_actor(self).map(move |read, actor, context| {
             actor.is_loading = false;
             // Somebody asked meanwhile; what was read may be older than what they told of.
             let is_outdated = actor.must_look_again;
@@ -215,7 +215,7 @@ impl<T: Target> Delivery<T> {
     fn recheck(&mut self, context: &mut Context<Self>) {
         let (target, run) = (Rc::clone(&self.target), self.run.clone());
         let checking = async move { target.version(&run).await };
-        context.spawn(in_time(checking).into_actor(self).map(|version, actor, context| {
+        context.spawn(checking.into_actor(self).map(|version, actor, context| {
             let known = actor.equipment.as_ref().map(|equipment| equipment.version);
             match version {
                 Ok(version) if known.is_some() && version != known => actor.reload(context),

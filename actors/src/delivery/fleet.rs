@@ -19,13 +19,13 @@ use super::run::Run;
 use super::standing::Standing;
 use super::target::Target;
 use super::waiters::Waiters;
-use crate::cluster::leases::Lease;
 use crate::cluster::signals::Signal;
+use crate::domain::lease::Lease;
 use crate::kernel::{Mailbox, Terms, start};
 use crate::shared::Shared;
 use crate::store::deliveries::{Direction, NewDelivery};
+use crate::store::lanes;
 use crate::store::routing::{self, FollowAccount, is_unrouted};
-use crate::store::{in_time, lanes};
 use crate::writer::{Apply, WriteError};
 
 /// A commit that does not know of an account's new instance has ended so long after the change at the latest.
@@ -257,7 +257,7 @@ impl Fleet {
             Direction::ToX => reload(&self.inner.accounts, id).await,
         }
         // Nobody is started for the sake of settings alone.
-        let next_at = in_time(lanes::next_ready_at(&self.inner.shared.db, id, 0)).await;
+        let next_at = lanes::next_ready_at(&self.inner.shared.db, id, 0).await;
         if !matches!(next_at, Ok(None)) {
             self.wake(direction, id);
         }
@@ -274,7 +274,7 @@ impl Fleet {
     /// Lets those actors look for their settings that work with others than are stored, because somebody who
     /// changed them could not tell.
     pub(crate) async fn recheck(&self) {
-        match in_time(routing::versions(&self.inner.shared.db)).await {
+        match routing::versions(&self.inner.shared.db).await {
             Ok(versions) => {
                 recheck(&self.inner.instances, &versions);
                 recheck(&self.inner.accounts, &versions);
@@ -293,7 +293,7 @@ impl Fleet {
         if let Err(error) = self.follow_accounts().await {
             tracing::warn!(%error, "what waits for an account's new instance could not be moved there");
         }
-        match in_time(lanes::ready_targets(&shared.db, shared.sources.now_ms())).await {
+        match lanes::ready_targets(&shared.db, shared.sources.now_ms()).await {
             Ok(targets) => {
                 for (direction, target_id) in targets {
                     let is_answer = direction == Direction::ToX.as_str();
@@ -313,7 +313,7 @@ impl Fleet {
         }
         let now_ms = shared.sources.now_ms();
         let deadline_ms = now_ms + self.retry_for_ms();
-        for account_id in in_time(routing::with_strays(&shared.db, now_ms - STRAYS_MS)).await? {
+        for account_id in routing::with_strays(&shared.db, now_ms - STRAYS_MS).await? {
             shared.writer.ask(Apply(FollowAccount { account_id, now_ms, deadline_ms })).await??;
         }
         Ok(())

@@ -20,11 +20,11 @@ use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::domain::rate::Rate;
 use crate::servicenow::client::ServiceNow;
 use crate::servicenow::customers::CustomerTable;
+use crate::store::StoreError;
 use crate::store::conversations::{self, Conversation};
 use crate::store::deliveries::Delivery as Row;
 use crate::store::instances::{self, SetStatus};
 use crate::store::shards::Fenced;
-use crate::store::{StoreError, in_time};
 use crate::writer::Apply;
 
 /// How many conversations an actor remembers.
@@ -105,7 +105,7 @@ impl Target for InstanceTarget {
             version: Some(health.version),
         };
         // The next change says it again.
-        let change = Fenced::new(&run.shared.leases, run.lease, change);
+        let change = Fenced::new(run.shared.leases.replica(), run.lease, change);
         let _unsaved = run.shared.writer.ask(Apply(change)).await;
     }
 
@@ -144,7 +144,7 @@ impl Courier for InstanceCourier {
         let remembered = self.remembered.borrow_mut().remove(&key);
         let stored = match remembered {
             Some(conversation) => Ok(Some(conversation)),
-            None => in_time(conversations::get(&run.shared.db, &key.0, &key.1)).await,
+            None => conversations::get(&run.shared.db, &key.0, &key.1).await,
         };
         let conversation = match stored {
             Ok(conversation) => conversation,

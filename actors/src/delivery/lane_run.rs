@@ -13,7 +13,6 @@ use crate::cluster::signals::Signal;
 use crate::domain::failure::{Effect, ErrorClass, Failure};
 use crate::store::conversations::Conversation;
 use crate::store::deliveries::{self, Delivery, Direction};
-use crate::store::in_time;
 use crate::store::lanes::Settle;
 
 /// Messages of one conversation that are read at once, and that are tried before it is another's turn.
@@ -119,7 +118,7 @@ pub(crate) async fn run_lane(
             first
         } else {
             let n_arrivals = run.arrivals.n_noted();
-            match in_time(deliveries::of_lane(&run.shared.db, lane_id, target_id, PAGE)).await {
+            match deliveries::of_lane(&run.shared.db, lane_id, target_id, PAGE).await {
                 Ok(page) => (page, n_arrivals),
                 Err(error) => {
                     tracing::warn!(%error, "pending deliveries could not be read; trying again");

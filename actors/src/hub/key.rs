@@ -141,7 +141,7 @@ mod tests {
             let after = sealer.seal(&sources, "accounts", &id, b"{}").expect("a seal");
             let reseal = sealed::Reseal { table: SealedTable::Accounts, id, before, after };
             let mut transaction = db.begin().await.expect("a transaction");
-            crate::writer::Change::apply(reseal, &mut transaction.conn()).await.expect("it is stored");
+            crate::store::Change::apply(reseal, &mut transaction.conn()).await.expect("it is stored");
             transaction.commit().await.expect("a commit");
             assert!(!claims(&db, &Sealer::new(&other, &[])).await);
             assert!(claims(&db, &Sealer::new(&third, std::slice::from_ref(&one))).await);

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use super::deliveries::to_json;
 use super::errands::{self, ErrandKind};
 use super::{Conn, Db, StoreError, marks, routing};
-use crate::writer::Change;
+use crate::store::Change;
 
 statements! {
     BY_ID = "SELECT id, user_id, instance_id, twitter_user_id, screen_name, sealed_secrets, reply_channel, case_policy, status, status_detail, subscribed, last_event_at, paused_until, version FROM accounts WHERE id = $1";

@@ -2,7 +2,7 @@
 
 use super::{Conn, Db, StoreError};
 use crate::domain::app_limit::{DAY_MS, Told, Usage, counted_from, free_at};
-use crate::writer::Change;
+use crate::store::Change;
 
 statements! {
     ENSURE = "INSERT INTO app_budgets (budget) VALUES ($1) ON CONFLICT (budget) DO NOTHING";

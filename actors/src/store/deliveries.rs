@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use super::{Conn, Db, StoreError};
-use crate::writer::Change;
+use crate::store::Change;
 
 statements! {
     /// `$1`: an array of [`NewDelivery`]. Where they go is what the account says now: who accepted them may

@@ -27,14 +27,14 @@ macro_rules! statements {
 }
 
 /// Runs one body against the database that is configured: `$pool` is its pool for reading, and
-/// `$sql(NAME)` picks the text of a statement. A server that does not answer in time counts as not available.
+/// `$sql(NAME)` picks the text of a statement. A database that does not answer in time counts as not available.
 macro_rules! on_db {
     ($db:expr, |$pool:ident, $sql:ident| $body:expr) => {
         match $db {
             $crate::store::Db::Sqlite(db) => {
                 let $pool = &db.reads;
                 let $sql = |sql: $crate::store::Sql| sql.sqlite;
-                $body
+                $crate::store::in_time(async { $body }).await
             }
             $crate::store::Db::Postgres($pool) => {
                 let $sql = |sql: $crate::store::Sql| sql.postgres;

@@ -7,7 +7,7 @@
 use sqlx::FromRow;
 
 use super::{Conn, Db, Sql, StoreError};
-use crate::writer::Change;
+use crate::store::Change;
 
 statements! {
     ADD = "INSERT INTO errands (kind, subject_id, asked_at, due_at, deadline_at) VALUES ($1, $2, $3, $3, $4)

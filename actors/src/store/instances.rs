@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 
 use super::{Conn, Db, StoreError, marks, routing};
-use crate::writer::Change;
+use crate::store::Change;
 
 statements! {
     COUNT_BY_STATUS = "SELECT status, COUNT(*) FROM instances GROUP BY status";

@@ -6,7 +6,7 @@ use sqlx::{FromRow, Row};
 use super::conversations::Conversation;
 use super::deliveries::Delivery;
 use super::{Db, StoreError};
-use crate::cluster::leases::Lease;
+use crate::domain::lease::Lease;
 
 statements! {
     /// Only lanes whose account is there and goes to the target still: others are moved or taken away. Of a lane

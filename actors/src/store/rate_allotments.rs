@@ -1,7 +1,7 @@
 //! Allotments: what the owner of an instance has taken out of its rate.
 
 use super::{Conn, Db, StoreError};
-use crate::writer::Change;
+use crate::store::Change;
 
 statements! {
     /// All that are open, or only `$3`.

@@ -8,7 +8,7 @@ use sqlx::FromRow;
 use super::deliveries::to_json;
 use super::{Conn, Db, StoreError, marks, routing};
 use crate::domain::record::{Attempt, DeliveryStatus, Direction, Record, RecordFilter};
-use crate::writer::Change;
+use crate::store::Change;
 
 statements! {
     // Of an account that is gone nothing is seen any more, though its rows go little by little; nor is an instance

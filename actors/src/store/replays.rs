@@ -6,7 +6,7 @@ use super::records::{Revive, Revived};
 use super::{Conn, Db, StoreError};
 use crate::domain::record::{DeliveryStatus, Direction, RecordFilter};
 use crate::domain::replay::{Replay, ReplayState};
-use crate::writer::Change;
+use crate::store::Change;
 
 statements! {
     // Nobody can fill the table with replays that run at once.

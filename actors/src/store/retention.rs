@@ -2,7 +2,7 @@
 
 use super::deliveries::to_json;
 use super::{Conn, Db, StoreError};
-use crate::writer::Change;
+use crate::store::Change;
 
 statements! {
     ERASED_UP_TO = "SELECT value FROM marks WHERE name = 'erased_up_to'";

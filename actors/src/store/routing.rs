@@ -11,7 +11,7 @@ use sqlx::FromRow;
 use super::deliveries::to_json;
 use super::errands::{self, AT_ONCE, ErrandKind};
 use super::{Conn, Db, Sql, StoreError};
-use crate::writer::Change;
+use crate::store::Change;
 
 statements! {
     SET_INSTANCE = "UPDATE accounts SET instance_id = $2, rerouted_at = $3, version = version + 1 WHERE id = $1 AND COALESCE(instance_id, '') <> COALESCE($2, '')";

@@ -1,7 +1,7 @@
 //! What instances and accounts hold sealed, and which key this database is sealed with.
 
 use super::{Conn, Db, StoreError};
-use crate::writer::Change;
+use crate::store::Change;
 
 statements! {
     OF_INSTANCES = "SELECT id, sealed_secrets FROM instances ORDER BY id";

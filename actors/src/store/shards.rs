@@ -10,8 +10,8 @@ use sqlx::{FromRow, PgConnection, PgPool, Row};
 use super::batch::read;
 use super::deliveries::to_json;
 use super::{Conn, StoreError, in_time};
-use crate::cluster::leases::{Lease, Leases};
-use crate::writer::Change;
+use crate::domain::lease::Lease;
+use crate::store::Change;
 
 statements! {
     /// Goes on holding what a replica believes to hold, and tells the others that it is there, in one statement:
@@ -150,9 +150,9 @@ pub(crate) struct Fenced<C> {
 }
 
 impl<C> Fenced<C> {
-    /// For the replica that has these leases, under one of them.
-    pub(crate) fn new(leases: &Leases, lease: Lease, change: C) -> Self {
-        Self { replica: leases.replica().map(str::to_owned), lease, change }
+    /// For this replica, when there are several, under one of its leases.
+    pub(crate) fn new(replica: Option<&str>, lease: Lease, change: C) -> Self {
+        Self { replica: replica.map(str::to_owned), lease, change }
     }
 }
 

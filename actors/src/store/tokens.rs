@@ -9,7 +9,7 @@ use super::deliveries::to_json;
 use super::users::UserRow;
 use super::{Conn, Db, StoreError, marks, users};
 use crate::domain::token::{Session, TokenKind};
-use crate::writer::Change;
+use crate::store::Change;
 
 statements! {
     BY_DIGEST = "SELECT t.id AS token_id, t.kind, t.created_at, t.expires_at, u.id, u.username, u.first_name, u.last_name, u.company_name, u.password_hash, u.is_staff, u.is_active, u.date_joined FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.digest = $1";

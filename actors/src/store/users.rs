@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use super::errands::{self, ErrandKind};
 use super::{Conn, Db, StoreError, marks, tokens};
 use crate::domain::user::{Profile, User, username_key};
-use crate::writer::Change;
+use crate::store::Change;
 
 statements! {
     BY_ID = "SELECT id, username, first_name, last_name, company_name, password_hash, is_staff, is_active, date_joined FROM users WHERE id = $1";

@@ -6,13 +6,13 @@ use std::time::Instant;
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 
-use super::{Change, Claim};
+use super::Claim;
 use crate::cluster::leases::Leases;
 use crate::metrics::Metrics;
 use crate::store::batch::{Batch, Written};
 use crate::store::deliveries::{Admission, NewDelivery};
 use crate::store::lanes::{Begin, Settle};
-use crate::store::{Conn, Db, Session, StoreError, in_time};
+use crate::store::{Change, Conn, Db, Session, StoreError, in_time};
 
 /// How often a commit that lost against another is written again.
 const MAX_DEADLOCKS: usize = 4;

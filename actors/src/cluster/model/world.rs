@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::Flaw;
 use super::book::{Author, Book, Entry, Name, Row, Status};
-use crate::cluster::leases::{Lease, Leases};
+use crate::cluster::leases::Leases;
+use crate::domain::lease::Lease;
 use crate::store::shards::Held;
 
 const N_REPLICAS: usize = 2;

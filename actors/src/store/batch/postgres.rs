@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::{Batch, Written, added_of, read};
-use crate::cluster::leases::Lease;
+use crate::domain::lease::Lease;
 use crate::store::deliveries::{self, to_json};
 use crate::store::shards::{self, Held};
 use crate::store::{StoreError, conversations, lanes, short_digest};

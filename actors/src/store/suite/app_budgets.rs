@@ -3,8 +3,8 @@
 use super::deliveries::furnish;
 use super::*;
 use crate::domain::app_limit::DAY_MS;
+use crate::store::Change;
 use crate::store::app_budgets::{Learn, TakeCall, taken_since};
-use crate::writer::Change;
 
 const NOW: i64 = 100 * DAY_MS;
 

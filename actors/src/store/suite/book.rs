@@ -7,9 +7,9 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::deliveries::{furnish, new};
 use super::*;
-use crate::cluster::leases::Lease;
 use crate::cluster::model::Flaw;
 use crate::cluster::model::book::{Author, Book, Entry, Name, Row, Status};
+use crate::domain::lease::Lease;
 use crate::store::batch::Batch;
 use crate::store::deliveries::{NewDelivery, by_id};
 use crate::store::lanes::{Begin, Settle};

@@ -1,7 +1,7 @@
 //! What the delivery tables promise.
 
 use super::*;
-use crate::cluster::leases::Lease;
+use crate::domain::lease::Lease;
 use crate::store::batch::{Batch, Written};
 use crate::store::conversations::Conversation;
 use crate::store::deliveries::{Direction, NewDelivery, by_dedup_key, of_lane};

@@ -1,8 +1,8 @@
 //! What allotments promise.
 
 use super::*;
+use crate::store::Change;
 use crate::store::rate_allotments::{TakeAllotment, since};
-use crate::writer::Change;
 
 async fn take(db: &Db, id: &str, previous: Option<&str>, now_ms: i64) {
     let taken = TakeAllotment {

@@ -4,11 +4,11 @@ use super::deliveries::furnish;
 use super::deliveries::ready_of;
 use super::*;
 use crate::domain::record::{DeliveryStatus, RecordFilter};
+use crate::store::Change;
 use crate::store::deliveries::{Direction, NewDelivery, by_id, of_lane};
 use crate::store::lanes::Settle;
 use crate::store::records::{DeadLetter, Revive, attempts, count, count_dead, dead, page};
 use crate::store::suite::deliveries::{admit, new};
-use crate::writer::Change;
 
 fn message(n: i64) -> NewDelivery {
     let source = n.to_string();

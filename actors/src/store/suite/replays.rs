@@ -5,10 +5,10 @@ use super::records::{accept, end, erase, revive};
 use super::*;
 use crate::domain::record::{DeliveryStatus, Direction, RecordFilter};
 use crate::domain::replay::{Replay, ReplayState};
+use crate::store::Change;
 use crate::store::deliveries::by_id as delivery;
 use crate::store::records::Revive;
 use crate::store::replays::{AddReplay, CancelReplay, Step, Stepped, by_id, count, due, next_due, page};
-use crate::writer::Change;
 
 fn replay(id: &str, user_id: Option<&str>) -> Replay {
     Replay {

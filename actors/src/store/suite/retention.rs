@@ -4,12 +4,12 @@ use futures_util::future::join_all;
 
 use super::deliveries::furnish;
 use super::*;
+use crate::store::Change;
 use crate::store::deliveries::{Direction, NewDelivery, by_id};
 use crate::store::lanes::Settle;
 use crate::store::records::{attempts, by_id as record};
 use crate::store::retention::{Attempted, Erase, Erased, ForgetAttempts, attempted};
 use crate::store::suite::deliveries::admit;
-use crate::writer::Change;
 
 fn new(n: u64) -> NewDelivery {
     let id = format!("{:08x}-{:04x}-7000-8000-{n:012x}", n >> 16, n & 0xffff);

@@ -3,6 +3,7 @@
 use super::deliveries::furnish;
 use super::deliveries::ready_of;
 use super::*;
+use crate::store::Change;
 use crate::store::accounts::{
     AccountColumns, DeleteAccount, InsertAccount, Move, Touch, TouchAccounts, UpdateAccount,
 };
@@ -12,7 +13,6 @@ use crate::store::instances::{DeleteInstance, InsertInstance, InstanceColumns, U
 use crate::store::lanes::Settle;
 use crate::store::routing::FollowAccount;
 use crate::store::suite::deliveries::admit;
-use crate::writer::Change;
 
 pub(in crate::store) async fn apply<C: Change>(db: &Db, change: C) -> Result<C::Output, StoreError> {
     in_transaction!(db, |conn| change.apply(conn).await)

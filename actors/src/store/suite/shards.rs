@@ -2,7 +2,7 @@
 
 use super::deliveries::{admit, furnish, intent, new};
 use super::*;
-use crate::cluster::leases::Lease;
+use crate::domain::lease::Lease;
 use crate::store::batch::Batch;
 use crate::store::shards::{Held, Renewed, claim, leave, release, renew};
 

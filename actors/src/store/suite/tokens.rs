@@ -3,13 +3,13 @@
 use super::users::{apply, delete, user};
 use super::*;
 use crate::domain::token::TokenKind;
+use crate::store::Change;
 use crate::store::marks;
 use crate::store::tokens::{
     Extend, Issue, Issued, NewToken, ReplaceApiKey, Revoke, RevokeAll, Sweep, Touch, Use, by_digest,
     live_of_user,
 };
 use crate::store::users::SetPassword;
-use crate::writer::Change;
 
 fn token(id: &str, kind: TokenKind, expires_at: Option<i64>) -> NewToken {
     NewToken {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::user::{Profile, User};
+use crate::store::Change;
 use crate::store::users::{Delete, Deletion, Insert, Update, by_id, by_username, page};
-use crate::writer::Change;
 
 pub(in crate::store) fn user(id: &str, username: &str, is_staff: bool) -> Insert {
     let user = User {
