@@ -21,15 +21,15 @@ pub(crate) const NAME: &str = "fairness";
 const QUIET: usize = 0;
 const LOUD: usize = 1;
 /// Messages a second of the quiet tenant: the rounds of a full run together have enough for a 99th percentile.
-const RATE: u32 = 10;
-/// So many times as much comes from the one that floods. The last is about what a small machine can do at all while
-/// it also plays X and both instances: there is no aim where everything waits for a processor.
-const FLOODS: [(usize, Option<Aim>); 3] = [(50, Some(AIM)), (100, Some(AIM)), (200, None)];
+const RATE: u32 = 5;
+/// So many times as much comes from the one that floods. The last two keep a small machine, which also plays X and
+/// both instances, all but busy and busy: there is no aim where everything waits for a processor.
+const FLOODS: [(usize, Option<Aim>); 3] = [(100, Some(AIM)), (200, None), (400, None)];
 const AIM: Aim = Aim::RatioAtMost(2.0);
 /// Conversations of each: the flood is spread over as many as the other's.
 const N_CUSTOMERS: usize = 50;
-const SPAN: Duration = Duration::from_secs(8);
-const N_ROUNDS: usize = 5;
+const SPAN: Duration = Duration::from_secs(12);
+const N_ROUNDS: usize = 6;
 /// Four times as fast as the hub replays if nothing is said.
 const REPLAYED_PER_SECOND: usize = 200;
 const REPLAY: &str = "/api/deliveries/replay/";
