@@ -28,8 +28,8 @@ const FLOODS: [(usize, Option<Aim>); 3] = [(100, Some(AIM)), (200, None), (400, 
 const AIM: Aim = Aim::RatioAtMost(2.0);
 /// Conversations of each: the flood is spread over as many as the other's.
 const N_CUSTOMERS: usize = 50;
-const SPAN: Duration = Duration::from_secs(12);
-const N_ROUNDS: usize = 6;
+const SPAN: Duration = Duration::from_secs(8);
+const N_ROUNDS: usize = 5;
 /// Four times as fast as the hub replays if nothing is said.
 const REPLAYED_PER_SECOND: usize = 200;
 const REPLAY: &str = "/api/deliveries/replay/";
