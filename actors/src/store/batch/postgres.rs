@@ -116,6 +116,7 @@ async fn call(batch: &Batch<'_>, leases: &[Held], conn: &mut PgConnection) -> Re
         .bind(to_json(&batch.settles)?)
         .bind(to_json(&seen)?)
         .bind(to_json(&cases)?);
+    // Outside a transaction this is one: the answer is given when its end is known, not with the first row.
     Ok(calling.fetch_one(conn).await?)
 }
 
